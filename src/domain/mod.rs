@@ -1,0 +1,8 @@
+//! Types, state machines, arithmetic and policies: pure functions of their arguments.
+//!
+//! Deliberately absent: `async`, a clock, a random source, a store, SQL.
+
+pub mod ids;
+pub mod json;
+pub mod text;
+pub mod time;

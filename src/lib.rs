@@ -1,0 +1,3 @@
+//! The data layer of a multi-tenant workflow platform.
+
+pub mod domain;
