@@ -127,13 +127,13 @@ impl IdGenerator {
 
     /// A new id that carries the instant at which the unit began.
     #[must_use]
-    pub fn next<T: From<Uuid>>(&mut self) -> T {
-        self.next_at(self.now)
+    pub fn fresh<T: From<Uuid>>(&mut self) -> T {
+        self.fresh_at(self.now)
     }
 
     /// A new id that carries `instant`, for a row that is about that instant.
     #[must_use]
-    pub fn next_at<T: From<Uuid>>(&mut self, instant: DateTime<Utc>) -> T {
+    pub fn fresh_at<T: From<Uuid>>(&mut self, instant: DateTime<Utc>) -> T {
         let mut tail = [0; 10];
         self.random.fill_bytes(&mut tail);
         v7(instant, tail).into()
@@ -206,11 +206,11 @@ mod tests {
     #[test]
     fn an_id_carries_its_instant_and_is_a_valid_v7() {
         let mut ids = IdGenerator::new(at(1_795_406_099_742), [7; 32]);
-        let id: Uuid = ids.next();
+        let id: Uuid = ids.fresh();
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
         assert_eq!(instant_of(id), Some(at(1_795_406_099_742)));
-        let other: Uuid = ids.next();
+        let other: Uuid = ids.fresh();
         assert_ne!(id, other);
     }
 
@@ -218,7 +218,7 @@ mod tests {
     fn equal_seeds_and_equal_parts_give_equal_ids() {
         let mut a = IdGenerator::new(at(5), [1; 32]);
         let mut b = IdGenerator::new(at(5), [1; 32]);
-        assert_eq!(a.next::<Uuid>(), b.next::<Uuid>());
+        assert_eq!(a.fresh::<Uuid>(), b.fresh::<Uuid>());
         let one: UsageId = derived(at(5), &[b"ab", b"c"]);
         assert_eq!(one, derived(at(5), &[b"ab", b"c"]));
         assert_ne!(
