@@ -2,7 +2,12 @@
 //!
 //! Deliberately absent: `async`, a clock, a random source, a store, SQL.
 
+pub mod audit;
+pub mod context;
 pub mod ids;
 pub mod json;
+pub mod money;
+pub mod page;
+pub mod tenancy;
 pub mod text;
 pub mod time;
