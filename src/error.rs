@@ -1,5 +1,6 @@
 //! The one error type of the services.
 
+use crate::domain::access::Denied;
 use crate::domain::json::DocumentError;
 use crate::domain::page::CursorError;
 use crate::domain::tenancy::TenancyError;
@@ -57,6 +58,9 @@ pub enum Error {
         /// The stored revision.
         present: i64,
     },
+    /// The actor may not do this.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// A text that does not fit its field.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -88,6 +92,7 @@ impl Error {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Stale { .. } => ErrorKind::Stale,
+            Self::Denied(_) => ErrorKind::Forbidden,
             Self::Text(_) | Self::Document(_) | Self::Cursor(_) => ErrorKind::Invalid,
             Self::Tenancy(TenancyError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) => ErrorKind::Invalid,

@@ -111,13 +111,24 @@ pub const SECRET_KEYS: [&str; 16] = [
     "x-api-key",
 ];
 
+/// What a write did to a row, as the trail keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditChange {
+    /// What happened.
+    pub action: AuditAction,
+    /// The changed columns before; empty for a new row.
+    pub old_values: Map<String, Value>,
+    /// The changed columns after; empty for a removed row.
+    pub new_values: Map<String, Value>,
+}
+
 /// The columns that differ between two states of a row, before and after; `None` if nothing that
 /// is audited changed.
 #[must_use]
 pub fn difference(
     old: Option<&Map<String, Value>>,
     new: Option<&Map<String, Value>>,
-) -> Option<(AuditAction, Map<String, Value>, Map<String, Value>)> {
+) -> Option<AuditChange> {
     let kept = |row: &Map<String, Value>, other: Option<&Map<String, Value>>| {
         row.iter()
             .filter(|(column, value)| {
@@ -127,19 +138,22 @@ pub fn difference(
             .map(|(column, value)| (column.clone(), hide_secrets(value)))
             .collect::<Map<_, _>>()
     };
-    match (old, new) {
-        (None, Some(new)) => Some((AuditAction::Insert, Map::new(), kept(new, None))),
-        (Some(old), None) => Some((AuditAction::Delete, kept(old, None), Map::new())),
-        (Some(old), Some(new)) => {
-            let (before, after) = (kept(old, Some(new)), kept(new, Some(old)));
-            (!before.is_empty() || !after.is_empty()).then_some((
-                AuditAction::Update,
-                before,
-                after,
-            ))
-        }
-        (None, None) => None,
-    }
+    let (action, old_values, new_values) = match (old, new) {
+        (None, Some(new)) => (AuditAction::Insert, Map::new(), kept(new, None)),
+        (Some(old), None) => (AuditAction::Delete, kept(old, None), Map::new()),
+        (Some(old), Some(new)) => (
+            AuditAction::Update,
+            kept(old, Some(new)),
+            kept(new, Some(old)),
+        ),
+        (None, None) => return None,
+    };
+    let changed = !old_values.is_empty() || !new_values.is_empty();
+    changed.then_some(AuditChange {
+        action,
+        old_values,
+        new_values,
+    })
 }
 
 /// Replaces the value of every secret key, at any depth, by its hash.
@@ -282,12 +296,10 @@ mod tests {
     fn only_what_changed_is_kept() {
         let old = row(json!({"id": 1, "name": "a", "plan": "x", "revision": 1}));
         let new = row(json!({"id": 1, "name": "b", "plan": "x", "revision": 2}));
-        let (action, before, after) = difference(Some(&old), Some(&new)).unwrap();
-        assert_eq!(action, AuditAction::Update);
-        assert_eq!(
-            (before, after),
-            (row(json!({"name": "a"})), row(json!({"name": "b"})))
-        );
+        let change = difference(Some(&old), Some(&new)).unwrap();
+        assert_eq!(change.action, AuditAction::Update);
+        assert_eq!(change.old_values, row(json!({"name": "a"})));
+        assert_eq!(change.new_values, row(json!({"name": "b"})));
         let touched = row(json!({"id": 1, "name": "a", "plan": "x", "revision": 3}));
         assert_eq!(difference(Some(&old), Some(&touched)), None);
     }

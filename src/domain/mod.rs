@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: `async`, a clock, a random source, a store, SQL.
 
+pub mod access;
 pub mod audit;
 pub mod context;
 pub mod ids;

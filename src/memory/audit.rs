@@ -13,7 +13,7 @@ use crate::domain::audit::{AuditEntry, difference};
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::{AuditId, numbered};
 use crate::domain::page::{Page, PageRequest};
-use crate::store::{AuditFilter, AuditRepo, StoreError, StoreErrorKind, StoreResult};
+use crate::store::{AuditFilter, AuditRepo, StoreResult, page_key};
 
 /// Who, from where, why and when: the same for every entry of one unit.
 #[derive(Debug)]
@@ -53,8 +53,7 @@ impl AuditTable {
     pub(super) fn record<R: Audited>(&mut self, stamp: &Stamp, old: Option<&R>, new: Option<&R>) {
         let Some(row) = new.or(old) else { return };
         let (before, after) = (old.map(R::columns), new.map(R::columns));
-        let Some((action, old_values, new_values)) = difference(before.as_ref(), after.as_ref())
-        else {
+        let Some(change) = difference(before.as_ref(), after.as_ref()) else {
             return;
         };
         self.written += 1;
@@ -62,11 +61,11 @@ impl AuditTable {
         let entry = AuditEntry {
             id,
             actor: stamp.context.actor().clone(),
-            action,
+            action: change.action,
             resource_type: R::RESOURCE.to_owned(),
             resource_id: Some(row.resource_id()),
-            old_values,
-            new_values,
+            old_values: change.old_values,
+            new_values: change.new_values,
             origin: stamp.context.origin().clone(),
             reason: stamp.context.reason().map(str::to_owned),
             database_user: None,
@@ -84,10 +83,7 @@ impl AuditRepo for MemoryTx {
         page: &PageRequest,
     ) -> StoreResult<Page<AuditEntry>> {
         const OPERATION: &str = "audit.page";
-        let key = page.key::<AuditId>().map_err(|error| {
-            StoreError::new(StoreErrorKind::Invalid, OPERATION).with_source(error)
-        });
-        let before = self.check(key)?;
+        let before = self.check(page_key::<AuditId>(OPERATION, page))?;
         let shard = self.read(OPERATION)?;
         let rows = shard
             .audit

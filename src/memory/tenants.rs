@@ -14,7 +14,9 @@ use crate::domain::audit::audited_instant;
 use crate::domain::ids::TenantId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::tenancy::{DomainName, Tenant, TenantStatus};
-use crate::store::{StoreError, StoreErrorKind, StoreResult, TenantDirectory, TenantRepo};
+use crate::store::{
+    StoreError, StoreErrorKind, StoreResult, TenantDirectory, TenantRepo, page_key,
+};
 
 impl Audited for Tenant {
     const RESOURCE: &'static str = "tenants";
@@ -116,10 +118,7 @@ impl TenantDirectory for MemoryPlatform {
         page: &PageRequest,
     ) -> StoreResult<Page<Tenant>> {
         const OPERATION: &str = "tenants.page";
-        let key = page.key::<TenantId>().map_err(|error| {
-            StoreError::new(StoreErrorKind::Invalid, OPERATION).with_source(error)
-        });
-        let after = self.check(key)?;
+        let after = self.check(page_key::<TenantId>(OPERATION, page))?;
         let rows = self
             .read(OPERATION)?
             .shards

@@ -15,7 +15,7 @@ use crate::domain::context::{Actor, Origin, ServiceName};
 use crate::domain::ids::{AuditId, UserId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::TextError;
-use crate::store::{AuditFilter, AuditRepo, StoreError, StoreErrorKind, StoreResult};
+use crate::store::{AuditFilter, AuditRepo, StoreResult, page_key};
 
 struct AuditRow {
     id: Uuid,
@@ -81,10 +81,7 @@ impl AuditRepo for PgTx<'_> {
         page: &PageRequest,
     ) -> StoreResult<Page<AuditEntry>> {
         const OPERATION: &str = "audit.page";
-        let key = page.key::<AuditId>().map_err(|error| {
-            StoreError::new(StoreErrorKind::Invalid, OPERATION).with_source(error)
-        });
-        let before = self.session.keep(key)?;
+        let before = self.session.keep(page_key::<AuditId>(OPERATION, page))?;
         let (tenant, limit) = (self.tenant(), page.limit());
         let rows = sqlx::query_as!(
             AuditRow,

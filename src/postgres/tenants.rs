@@ -17,7 +17,9 @@ use crate::domain::tenancy::{
     DomainName, Locale, TenancyError, Tenant, TenantProfile, TenantStatus, time_zone,
 };
 use crate::domain::text::{Name, PlanCode};
-use crate::store::{StoreError, StoreErrorKind, StoreResult, TenantDirectory, TenantRepo};
+use crate::store::{
+    StoreError, StoreErrorKind, StoreResult, TenantDirectory, TenantRepo, page_key,
+};
 
 struct TenantRow {
     id: Uuid,
@@ -207,10 +209,7 @@ impl TenantDirectory for PgPlatform {
         page: &PageRequest,
     ) -> StoreResult<Page<Tenant>> {
         const OPERATION: &str = "tenants.page";
-        let key = page.key::<TenantId>().map_err(|error| {
-            StoreError::new(StoreErrorKind::Invalid, OPERATION).with_source(error)
-        });
-        let after = self.session.keep(key)?;
+        let after = self.session.keep(page_key::<TenantId>(OPERATION, page))?;
         let limit = page.limit();
         let rows = sqlx::query_as!(
             TenantRow,

@@ -4,6 +4,7 @@
 //! loses a race; the one ending in `_in` joins a unit that the caller owns, so that several writes
 //! hold together.
 
+mod access;
 mod tenants;
 
 use std::sync::Arc;

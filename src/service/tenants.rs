@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::access::authorize;
+use crate::domain::access::Permission;
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::TenantId;
 use crate::domain::page::{Page, PageRequest};
@@ -166,6 +168,7 @@ impl Tenants {
     /// `NotFound` if it does not exist.
     pub async fn own(&self, ctx: &Context) -> Result<Tenant> {
         let mut unit = self.store.begin(ctx).await?;
+        authorize(&mut *unit, Permission::TenantRead).await?;
         let found = unit.tenants().get().await?;
         found.ok_or_else(|| Error::not_found("tenant", ctx.tenant()))
     }
@@ -201,6 +204,7 @@ impl Tenants {
         revision: i64,
         profile: &TenantProfile,
     ) -> Result<Tenant> {
+        authorize(tx, Permission::TenantUpdate).await?;
         let (id, now) = (tx.context().tenant(), tx.now());
         let found = tx.tenants().get().await?;
         let mut tenant = found.ok_or_else(|| Error::not_found("tenant", id))?;

@@ -30,6 +30,7 @@ mod audit;
 pub mod conformance;
 mod error;
 mod months;
+mod page;
 mod retry;
 mod runtime;
 mod tenants;
@@ -43,6 +44,7 @@ use chrono::{DateTime, Utc};
 pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use months::{AHEAD, MonthDirectory, Window};
+pub use page::page_key;
 pub use retry::{Retryable, TRIES, on_conflict};
 pub use runtime::{
     Clock, Entropy, FixedEntropy, ManualClock, Sleeper, SystemClock, SystemEntropy, YieldSleeper,
