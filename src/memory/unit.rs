@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use imbl::OrdSet;
 
 use super::Shared;
 use super::audit::Stamp;
 use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
+use crate::domain::time::Month;
 use crate::store::{
     AuditRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, Window,
 };
@@ -92,6 +94,11 @@ impl MemoryTx {
             }
         }));
         Ok(answer)
+    }
+
+    /// The months for which growing tables keep rows.
+    pub(super) fn months(&self) -> OrdSet<Month> {
+        self.snapshot.months.clone()
     }
 
     /// Passes a result on; after an error the unit is spent.

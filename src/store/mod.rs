@@ -29,6 +29,7 @@ mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod executions;
 mod months;
 mod page;
 mod retry;
@@ -43,7 +44,8 @@ use chrono::{DateTime, Utc};
 
 pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
-pub use months::{AHEAD, MonthDirectory, Window};
+pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
+pub use months::MonthDirectory;
 pub use page::page_key;
 pub use retry::{Retryable, TRIES, on_conflict};
 pub use runtime::{
@@ -54,6 +56,7 @@ pub use tenants::{TenantDirectory, TenantRepo};
 
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;
+pub use crate::domain::time::Window;
 
 /// Everything that a service may touch inside one unit of work of one tenant. It cannot commit.
 #[async_trait]
@@ -69,6 +72,8 @@ pub trait Tx: Send {
 
     /// The tenant itself.
     fn tenants(&mut self) -> &mut dyn TenantRepo;
+    /// The tenant's executions.
+    fn executions(&mut self) -> &mut dyn ExecutionRepo;
     /// The tenant's audit trail.
     fn audit(&mut self) -> &mut dyn AuditRepo;
 }
