@@ -25,6 +25,7 @@
 //!    files of the same name, with a migration.
 //! 3. Add its cases to `conformance/`: one per sentence of its docs, and the isolation cases.
 
+mod analytics;
 mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use analytics::{EventFilter, EventRepo};
 pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use months::{AHEAD, MonthDirectory, Window};
@@ -71,6 +73,8 @@ pub trait Tx: Send {
     fn tenants(&mut self) -> &mut dyn TenantRepo;
     /// The tenant's audit trail.
     fn audit(&mut self) -> &mut dyn AuditRepo;
+    /// The tenant's analytics events.
+    fn events(&mut self) -> &mut dyn EventRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
@@ -98,6 +102,8 @@ pub trait PlatformUnit: Send {
     fn tenants(&mut self) -> &mut dyn TenantDirectory;
     /// The months for which growing tables keep rows.
     fn months(&mut self) -> &mut dyn MonthDirectory;
+    /// The analytics events that belong to no tenant.
+    fn events(&mut self) -> &mut dyn EventRepo;
 
     /// Keeps everything that was written.
     ///
