@@ -1,11 +1,13 @@
 //! The one error type of the services.
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::access::Denied;
 use crate::domain::json::DocumentError;
 use crate::domain::page::CursorError;
 use crate::domain::tenancy::TenancyError;
 use crate::domain::text::TextError;
-use crate::store::{Retryable, StoreError, StoreErrorKind};
+use crate::store::{Retryable, StoreError, StoreErrorKind, Window};
 
 /// The result of a service's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -58,6 +60,16 @@ pub enum Error {
         /// The stored revision.
         present: i64,
     },
+    /// Something about an instant for which nothing can be stored.
+    #[error("{entity} of {instant} is outside the months that are kept: {window}")]
+    OutsideWindow {
+        /// What was to be stored.
+        entity: &'static str,
+        /// The instant it is about.
+        instant: DateTime<Utc>,
+        /// The window in words.
+        window: String,
+    },
     /// The actor may not do this.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -86,6 +98,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn outside(window: &Window, entity: &'static str, instant: DateTime<Utc>) -> Self {
+        Self::OutsideWindow {
+            entity,
+            instant,
+            window: window.describe(),
+        }
+    }
+
     /// What kind of failure it was.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -93,6 +113,7 @@ impl Error {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Stale { .. } => ErrorKind::Stale,
             Self::Denied(_) => ErrorKind::Forbidden,
+            Self::OutsideWindow { .. } => ErrorKind::Invalid,
             Self::Text(_) | Self::Document(_) | Self::Cursor(_) => ErrorKind::Invalid,
             Self::Tenancy(TenancyError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) => ErrorKind::Invalid,

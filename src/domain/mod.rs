@@ -3,6 +3,7 @@
 //! Deliberately absent: `async`, a clock, a random source, a store, SQL.
 
 pub mod access;
+pub mod analytics;
 pub mod audit;
 pub mod context;
 pub mod execution;

@@ -17,7 +17,7 @@ use crate::domain::ids::{ExecutionId, SourceId, WorkflowId, instant_of};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::payload::{Payload, StoredPayload};
 use crate::domain::text::ExternalId;
-use crate::domain::time::{Month, Period};
+use crate::domain::time::Period;
 use crate::store::{
     Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate, StoreError, StoreErrorKind,
     StoreResult, page_key,
@@ -177,7 +177,9 @@ impl ExecutionRepo for MemoryTx {
 
     async fn attach(&mut self, attachments: &[Attachments]) -> StoreResult<()> {
         const OPERATION: &str = "executions.attach";
-        let months = self.months();
+        let instants = attachments.iter().map(|attached| instant_of(attached.execution.as_uuid()));
+        let instants: Vec<_> = instants.map(Option::unwrap_or_default).collect();
+        self.must_be_kept(OPERATION, "execution_data", instants)?;
         let attachments = attachments.to_vec();
         self.write(OPERATION, move |shard| {
             let table = &mut shard.executions;
@@ -185,10 +187,6 @@ impl ExecutionRepo for MemoryTx {
                 let id = attached.execution;
                 if !table.rows.contains_key(&id) {
                     return Err(StoreError::new(StoreErrorKind::NotFound, OPERATION));
-                }
-                let month = instant_of(id.as_uuid()).map(Month::of);
-                if month.is_none_or(|month| !months.contains(&month)) {
-                    return Err(StoreError::new(StoreErrorKind::OutsideWindow, OPERATION));
                 }
                 if attached.replace {
                     for kind in [PayloadKind::Input, PayloadKind::Output, PayloadKind::Error] {

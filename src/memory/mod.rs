@@ -8,6 +8,7 @@
 //! It enforces what the database enforces: unique keys, references, isolation, the audit trail,
 //! and gives the same kinds of errors. Nothing is written to disk.
 
+mod analytics;
 mod audit;
 mod months;
 mod platform;

@@ -1,10 +1,29 @@
 //! The months that growing tables keep, in memory.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use imbl::OrdSet;
 
 use super::platform::MemoryPlatform;
 use crate::domain::time::Month;
-use crate::store::{MonthDirectory, StoreResult};
+use crate::store::{MonthDirectory, StoreError, StoreErrorKind, StoreResult};
+
+/// Checks that there are months for rows of `table` about these instants.
+pub(super) fn must_be_kept(
+    months: &OrdSet<Month>,
+    operation: &'static str,
+    table: &'static str,
+    instants: impl IntoIterator<Item = DateTime<Utc>>,
+) -> StoreResult<()> {
+    for instant in instants {
+        if !months.contains(&Month::of(instant)) {
+            return Err(
+                StoreError::new(StoreErrorKind::OutsideWindow, operation).with_detail(table)
+            );
+        }
+    }
+    Ok(())
+}
 
 #[async_trait]
 impl MonthDirectory for MemoryPlatform {

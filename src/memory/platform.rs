@@ -8,11 +8,13 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use super::audit::Stamp;
+use super::months::must_be_kept;
 use super::state::State;
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    MonthDirectory, PlatformUnit, StoreError, StoreErrorKind, StoreResult, TenantDirectory,
+    EventRepo, MonthDirectory, PlatformUnit, StoreError, StoreErrorKind, StoreResult,
+    TenantDirectory,
 };
 
 type Write = Box<dyn Fn(&mut State) -> StoreResult<()> + Send>;
@@ -84,6 +86,18 @@ impl MemoryPlatform {
         Ok(answer)
     }
 
+    /// Checks that there are months for rows of `table` about these instants.
+    pub(super) fn must_be_kept(
+        &mut self,
+        operation: &'static str,
+        table: &'static str,
+        instants: impl IntoIterator<Item = DateTime<Utc>>,
+    ) -> StoreResult<()> {
+        let months = &self.read(operation)?.months;
+        let kept = must_be_kept(months, operation, table, instants);
+        self.check(kept)
+    }
+
     /// Passes a result on; after an error the unit is spent.
     pub(super) fn check<T>(&mut self, result: StoreResult<T>) -> StoreResult<T> {
         self.spent |= result.is_err();
@@ -120,6 +134,10 @@ impl PlatformUnit for MemoryPlatform {
     }
 
     fn months(&mut self) -> &mut dyn MonthDirectory {
+        self
+    }
+
+    fn events(&mut self) -> &mut dyn EventRepo {
         self
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
+use super::analytics::EventTable;
 use super::audit::AuditTable;
 use crate::domain::ids::TenantId;
 use crate::domain::tenancy::{DomainName, Tenant};
@@ -15,6 +16,7 @@ pub(super) struct State {
     pub(super) shards: OrdMap<TenantId, Arc<Shard>>,
     pub(super) domains: OrdMap<DomainName, TenantId>,
     pub(super) months: OrdSet<Month>,
+    pub(super) events: EventTable,
 }
 
 /// What belongs to one tenant. A unit of work holds one shard, so it cannot see another's.
@@ -24,6 +26,7 @@ pub(super) struct Shard {
     /// Counts the commits of units that locked the tenant.
     pub(super) locks: u64,
     pub(super) audit: AuditTable,
+    pub(super) events: EventTable,
 }
 
 impl State {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use imbl::OrdSet;
 
 use super::Shared;
 use super::audit::Stamp;
+use super::months::must_be_kept;
 use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
-use crate::domain::time::Month;
 use crate::store::{
-    AuditRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, Window,
+    AuditRepo, EventRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork,
+    Window,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
@@ -96,9 +96,16 @@ impl MemoryTx {
         Ok(answer)
     }
 
-    /// The months for which growing tables keep rows.
-    pub(super) fn months(&self) -> OrdSet<Month> {
-        self.snapshot.months.clone()
+    /// Checks that there are months for rows of `table` about these instants.
+    pub(super) fn must_be_kept(
+        &mut self,
+        operation: &'static str,
+        table: &'static str,
+        instants: impl IntoIterator<Item = DateTime<Utc>>,
+    ) -> StoreResult<()> {
+        self.read(operation)?;
+        let kept = must_be_kept(&self.snapshot.months, operation, table, instants);
+        self.check(kept)
     }
 
     /// Passes a result on; after an error the unit is spent.
@@ -145,6 +152,10 @@ impl Tx for MemoryTx {
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepo {
+        self
+    }
+
+    fn events(&mut self) -> &mut dyn EventRepo {
         self
     }
 }

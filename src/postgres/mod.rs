@@ -11,6 +11,7 @@
 //! sqlx appears in this module's public functions and nowhere else; the version it was built with
 //! is re-exported as [`sqlx`].
 
+mod analytics;
 mod audit;
 mod error;
 mod health;

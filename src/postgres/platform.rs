@@ -9,7 +9,7 @@ use super::error::commit_error;
 use super::session::Session;
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
-use crate::store::{MonthDirectory, PlatformUnit, StoreResult, TenantDirectory};
+use crate::store::{EventRepo, MonthDirectory, PlatformUnit, StoreResult, TenantDirectory};
 
 /// One transaction in the role `tenantry_platform`.
 pub(super) struct PgPlatform {
@@ -63,6 +63,10 @@ impl PlatformUnit for PgPlatform {
     }
 
     fn months(&mut self) -> &mut dyn MonthDirectory {
+        self
+    }
+
+    fn events(&mut self) -> &mut dyn EventRepo {
         self
     }
 

@@ -11,7 +11,7 @@ use super::months::read_months;
 use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
-use crate::store::{AuditRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window};
+use crate::store::{AuditRepo, EventRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window};
 
 /// One transaction that sees one tenant's rows.
 pub(super) struct PgTx<'c> {
@@ -75,6 +75,10 @@ impl Tx for PgTx<'_> {
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepo {
+        self
+    }
+
+    fn events(&mut self) -> &mut dyn EventRepo {
         self
     }
 }

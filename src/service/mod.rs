@@ -5,10 +5,12 @@
 //! hold together.
 
 mod access;
+mod analytics;
 mod tenants;
 
 use std::sync::Arc;
 
+pub use analytics::Analytics;
 pub use tenants::{TenantChange, Tenants};
 
 use crate::store::Store;
@@ -36,5 +38,11 @@ impl Tenantry {
     #[must_use]
     pub fn tenants(&self) -> Tenants {
         Tenants::new(Arc::clone(&self.store))
+    }
+
+    /// Analytics events.
+    #[must_use]
+    pub fn analytics(&self) -> Analytics {
+        Analytics::new(Arc::clone(&self.store))
     }
 }

@@ -25,11 +25,11 @@
 //!    files of the same name, with a migration.
 //! 3. Add its cases to `conformance/`: one per sentence of its docs, and the isolation cases.
 
+mod analytics;
 mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
-mod executions;
 mod months;
 mod page;
 mod retry;
@@ -42,9 +42,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use analytics::{EventFilter, EventRepo};
 pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
-pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
 pub use months::MonthDirectory;
 pub use page::page_key;
 pub use retry::{Retryable, TRIES, on_conflict};
@@ -72,10 +72,10 @@ pub trait Tx: Send {
 
     /// The tenant itself.
     fn tenants(&mut self) -> &mut dyn TenantRepo;
-    /// The tenant's executions.
-    fn executions(&mut self) -> &mut dyn ExecutionRepo;
     /// The tenant's audit trail.
     fn audit(&mut self) -> &mut dyn AuditRepo;
+    /// The tenant's analytics events.
+    fn events(&mut self) -> &mut dyn EventRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
@@ -103,6 +103,8 @@ pub trait PlatformUnit: Send {
     fn tenants(&mut self) -> &mut dyn TenantDirectory;
     /// The months for which growing tables keep rows.
     fn months(&mut self) -> &mut dyn MonthDirectory;
+    /// The analytics events that belong to no tenant.
+    fn events(&mut self) -> &mut dyn EventRepo;
 
     /// Keeps everything that was written.
     ///

@@ -11,6 +11,7 @@
     reason = "a case fails by panicking"
 )]
 
+mod analytics;
 mod fixture;
 mod tenants;
 mod units;
@@ -60,7 +61,7 @@ use list_cases;
 /// All cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [units::cases(), tenants::cases()]
+    [units::cases(), tenants::cases(), analytics::cases()]
         .into_iter()
         .flatten()
         .collect()
