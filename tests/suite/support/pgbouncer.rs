@@ -85,6 +85,7 @@ impl PgBouncer {
         program: PathBuf,
         logins: &str,
     ) -> Result<Self, String> {
+        /// No gentler signal ends every version at once while clients are connected.
         const SCRIPT: &str = r#"
             "$1" "$2/pgbouncer.ini" 2>"$2/log" </dev/null >/dev/null &
             tries=100
@@ -95,7 +96,7 @@ impl PgBouncer {
             done
             if grep -q 'process up' "$2/log"; then echo ready; else echo failed; fi
             cat >/dev/null
-            kill -QUIT $! 2>/dev/null
+            kill -KILL $! 2>/dev/null
             wait
             cd / && rm -rf "$2"
         "#;

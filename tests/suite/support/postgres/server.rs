@@ -177,7 +177,7 @@ impl Server {
         const SCRIPT: &str = r#"
             echo ready
             cat >/dev/null
-            "$1" -Xq "$2" <<END
+            "$1" -Xq "$2" >/dev/null <<END
                 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                     WHERE application_name = '$3' AND pid <> pg_backend_pid();
                 SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', datname)
