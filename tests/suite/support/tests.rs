@@ -145,6 +145,14 @@ async fn a_server_for_benchmarks_can_be_durable_and_ends_with_its_value() {
     .await
     .unwrap();
     assert_eq!(read, ("on".into(), "48MB".into(), "300".into()));
+    let over_tcp = server.url_tcp("postgres", "app_plain");
+    assert!(over_tcp.contains("127.0.0.1"), "{over_tcp}");
+    assert!(PgConnection::connect(&over_tcp).await.is_ok());
+    let guessed = PgConnectOptions::from_str(&over_tcp)
+        .unwrap()
+        .password("guessed");
+    assert!(guessed.connect().await.is_err());
+
     assert!(directory.is_dir());
     drop(server);
     assert!(!directory.exists());
