@@ -3,8 +3,8 @@
 
 oldest_postgres=15
 
-say() { printf '%s\n' "$*"; }
-complain() { printf '%s\n' "$*" >&2; }
+say() { printf "%s\n" "$@"; }
+complain() { printf "%s\n" "$@" >&2; }
 
 # The major version of the `postgres` in directory $1, or nothing.
 postgres_version() {
