@@ -159,6 +159,22 @@ pub fn derived<T: From<Uuid>>(instant: DateTime<Utc>, parts: &[&[u8]]) -> T {
     v7(instant, tail).into()
 }
 
+/// An id that carries the instant and then a number: rows of one instant keep their order.
+///
+/// The number is kept below 2^62.
+#[must_use]
+pub fn numbered<T: From<Uuid>>(instant: DateTime<Utc>, number: u64) -> T {
+    let mut tail = [0; 10];
+    for (to, from) in tail
+        .iter_mut()
+        .skip(2)
+        .zip((number & (u64::MAX >> 2)).to_be_bytes())
+    {
+        *to = from;
+    }
+    v7(instant, tail).into()
+}
+
 /// The smallest id that carries `instant`: every id of a row about that instant or later is not
 /// below it.
 #[must_use]

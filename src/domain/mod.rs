@@ -2,7 +2,17 @@
 //!
 //! Deliberately absent: `async`, a clock, a random source, a store, SQL.
 
+pub mod access;
+pub mod audit;
+pub mod context;
+pub mod execution;
 pub mod ids;
 pub mod json;
+pub mod money;
+pub mod page;
+pub mod payload;
+pub mod redaction;
+pub mod tenancy;
 pub mod text;
 pub mod time;
+pub mod workflow;

@@ -8,6 +8,10 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+#[cfg(feature = "postgres")]
+mod backend;
+#[cfg(all(feature = "conformance", feature = "postgres"))]
+mod conformance;
 mod layering;
 #[cfg(feature = "postgres")]
 mod support;

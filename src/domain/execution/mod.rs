@@ -1,0 +1,13 @@
+//! Executions: what sources report of them, and the state machine that makes one row of it.
+
+mod error_log;
+mod metering;
+mod observe;
+mod report;
+mod status;
+
+pub use self::error_log::ErrorEntry;
+pub use self::metering::{AI_CALLS, EXECUTION_MS, EXECUTIONS, MeterPolicy, MeterReading, STORAGE};
+pub use self::observe::{Advance, Completed, Contradiction, End, Execution, Observation};
+pub use self::report::ExecutionReport;
+pub use self::status::{ExecutionMode, ExecutionStatus, Label, StatusError};

@@ -1,0 +1,271 @@
+//! A workflow of a tenant, and the versions of its definition.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::definition::{DefinitionError, WorkflowDefinition};
+use super::snapshot::WorkflowSnapshot;
+use super::tags::{Tags, TagsError};
+use crate::domain::ids::{SourceId, UserId, WorkflowId};
+use crate::domain::json::{Document, DocumentError};
+use crate::domain::text::{self, ExternalId, Name, TextError};
+use crate::domain::time::micros;
+
+/// Why a workflow was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkflowError {
+    /// A name or a description.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The tags.
+    #[error(transparent)]
+    Tags(#[from] TagsError),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] DocumentError),
+    /// The definition.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// No more versions can be counted.
+    #[error("version: a workflow has at most {} versions", i32::MAX)]
+    TooManyVersions,
+}
+
+/// A workflow of a tenant. Its definition is in its [`WorkflowVersion`]s.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Workflow {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Where it runs, if it came from a source.
+    pub source: Option<SourceId>,
+    /// The source's id of it, unique within the source.
+    pub external_id: Option<ExternalId>,
+    /// Its name.
+    pub name: Name,
+    /// What it is for; at most [`Workflow::MAX_DESCRIPTION`] characters.
+    pub description: Option<String>,
+    /// Its settings.
+    pub settings: Document,
+    /// Its tags.
+    pub tags: Tags,
+    /// Whether it is in use.
+    pub active: bool,
+    /// Who made it. None for a workflow that came with a report of its execution: nobody here made
+    /// it.
+    pub created_by: Option<UserId>,
+    /// The number of its newest version, from 1.
+    pub version: i32,
+    /// The SHA-256 of its newest definition, in lower-case hexadecimal digits.
+    pub definition_sha256: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Counts the changes, from 1.
+    pub revision: i64,
+}
+
+/// One version of a workflow's definition. Versions are never changed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WorkflowVersion {
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// Its number, from 1.
+    pub version: i32,
+    /// The definition.
+    pub definition: WorkflowDefinition,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Who made it, if a person did.
+    pub created_by: Option<UserId>,
+}
+
+/// A workflow with a new version of its definition. Both are to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redefinition {
+    /// The workflow as it is now.
+    pub workflow: Workflow,
+    /// Its new version.
+    pub version: WorkflowVersion,
+}
+
+/// What to change of a workflow; nothing is changed that is not named.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WorkflowPatch {
+    name: Option<Name>,
+    description: Option<Option<String>>,
+    settings: Option<Document>,
+    tags: Option<Tags>,
+    active: Option<bool>,
+}
+
+impl WorkflowPatch {
+    /// Changes nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives it another name.
+    #[must_use]
+    pub fn name(mut self, name: Name) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Says what it is for, or no longer says it.
+    ///
+    /// # Errors
+    /// When the text is too long or has control characters but line breaks and tabs.
+    pub fn description(mut self, description: Option<&str>) -> Result<Self, TextError> {
+        self.description = Some(description.map(checked_description).transpose()?);
+        Ok(self)
+    }
+
+    /// Gives it other settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Document) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Gives it other tags.
+    #[must_use]
+    pub fn tags(mut self, tags: Tags) -> Self {
+        self.tags = Some(tags);
+        self
+    }
+
+    /// Takes it into use, or out of it.
+    #[must_use]
+    pub fn active(mut self, active: bool) -> Self {
+        self.active = Some(active);
+        self
+    }
+}
+
+fn checked_description(text: &str) -> Result<String, TextError> {
+    text::prose("description", text, Workflow::MAX_DESCRIPTION)
+}
+
+impl Workflow {
+    /// The most characters of a description.
+    pub const MAX_DESCRIPTION: usize = 10_000;
+
+    /// A new workflow, not in use, with its first version.
+    #[must_use]
+    pub fn create(
+        id: WorkflowId,
+        name: Name,
+        definition: WorkflowDefinition,
+        created_by: Option<UserId>,
+        now: DateTime<Utc>,
+    ) -> Redefinition {
+        let now = micros(now);
+        Redefinition {
+            workflow: Self {
+                id,
+                source: None,
+                external_id: None,
+                name,
+                description: None,
+                settings: Document::empty(),
+                tags: Tags::default(),
+                active: false,
+                created_by,
+                version: 1,
+                definition_sha256: definition.sha256().to_owned(),
+                created_at: now,
+                updated_at: now,
+                revision: 1,
+            },
+            version: WorkflowVersion {
+                workflow: id,
+                version: 1,
+                definition,
+                created_at: now,
+                created_by,
+            },
+        }
+    }
+
+    /// A new workflow from what a source shows of it, not in use whatever the source says.
+    ///
+    /// # Errors
+    /// When a part of the snapshot is refused.
+    pub fn import(
+        id: WorkflowId,
+        source: SourceId,
+        snapshot: &WorkflowSnapshot,
+        created_by: Option<UserId>,
+        now: DateTime<Utc>,
+    ) -> Result<Redefinition, WorkflowError> {
+        let definition = snapshot.definition()?;
+        let mut made = Self::create(id, snapshot.name()?, definition, created_by, now);
+        made.workflow.source = Some(source);
+        made.workflow.external_id = Some(snapshot.external_id().clone());
+        made.workflow.settings = snapshot.settings()?;
+        made.workflow.tags = snapshot.tags()?;
+        Ok(made)
+    }
+
+    /// The workflow with the changes of a patch; `None` if they change nothing.
+    #[must_use]
+    pub fn patched(&self, patch: &WorkflowPatch, now: DateTime<Utc>) -> Option<Self> {
+        let mut next = self.clone();
+        set(&mut next.name, patch.name.as_ref());
+        set(&mut next.description, patch.description.as_ref());
+        set(&mut next.settings, patch.settings.as_ref());
+        set(&mut next.tags, patch.tags.as_ref());
+        set(&mut next.active, patch.active.as_ref());
+        (next != *self).then(|| next.touched(now))
+    }
+
+    /// The workflow with a new version of its definition; `None` if the text is the newest
+    /// version's. To restore an old version, give its definition.
+    ///
+    /// # Errors
+    /// When the versions cannot be counted any further.
+    pub fn redefined(
+        &self,
+        definition: WorkflowDefinition,
+        by: Option<UserId>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Redefinition>, WorkflowError> {
+        if definition.sha256() == self.definition_sha256 {
+            return Ok(None);
+        }
+        let version = self
+            .version
+            .checked_add(1)
+            .ok_or(WorkflowError::TooManyVersions)?;
+        let mut workflow = self.clone().touched(now);
+        workflow.version = version;
+        definition
+            .sha256()
+            .clone_into(&mut workflow.definition_sha256);
+        Ok(Some(Redefinition {
+            version: WorkflowVersion {
+                workflow: self.id,
+                version,
+                definition,
+                created_at: workflow.updated_at,
+                created_by: by,
+            },
+            workflow,
+        }))
+    }
+
+    fn touched(mut self, now: DateTime<Utc>) -> Self {
+        self.updated_at = micros(now);
+        self.revision += 1;
+        self
+    }
+}
+
+fn set<T: Clone>(field: &mut T, value: Option<&T>) {
+    if let Some(value) = value {
+        field.clone_from(value);
+    }
+}

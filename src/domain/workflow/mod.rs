@@ -1,0 +1,11 @@
+//! Workflows: their definitions, their versions, and the snapshots that reports bring.
+
+mod definition;
+mod entity;
+mod snapshot;
+mod tags;
+
+pub use self::definition::{DefinitionError, Node, WorkflowDefinition, is_language_model};
+pub use self::entity::{Redefinition, Workflow, WorkflowError, WorkflowPatch, WorkflowVersion};
+pub use self::snapshot::WorkflowSnapshot;
+pub use self::tags::{Tags, TagsError};

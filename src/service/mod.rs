@@ -1,0 +1,40 @@
+//! Use cases: begin, read, decide, write, commit.
+//!
+//! Every write has two forms: the plain one opens its own unit of work and runs it again when it
+//! loses a race; the one ending in `_in` joins a unit that the caller owns, so that several writes
+//! hold together.
+
+mod access;
+mod tenants;
+
+use std::sync::Arc;
+
+pub use tenants::{TenantChange, Tenants};
+
+use crate::store::Store;
+
+/// The door to everything: one per process, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tenantry {
+    store: Arc<dyn Store>,
+}
+
+impl Tenantry {
+    /// Works on this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// The store, for a host that composes its own units of work.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Tenants: the operator's view and the tenant's own.
+    #[must_use]
+    pub fn tenants(&self) -> Tenants {
+        Tenants::new(Arc::clone(&self.store))
+    }
+}
