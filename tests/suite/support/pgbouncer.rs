@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use super::postgres::process::{
     Account, Watchdog, free_port, is_program, private_directory, search_path, write,
 };
-use super::postgres::{TestDatabase, url};
+use super::postgres::{TestDatabase, local, url};
 
 /// Packages put it where only root's `PATH` leads.
 const USUAL: [&str; 5] = [
@@ -28,6 +28,7 @@ const USUAL: [&str; 5] = [
 #[derive(Debug)]
 pub(crate) struct PgBouncer {
     port: u16,
+    password: String,
     directory: PathBuf,
     _watchdog: Watchdog,
 }
@@ -85,6 +86,7 @@ impl PgBouncer {
         program: PathBuf,
         logins: &str,
     ) -> Result<Self, String> {
+        /// No gentler signal ends every version at once while clients are connected.
         const SCRIPT: &str = r#"
             "$1" "$2/pgbouncer.ini" 2>"$2/log" </dev/null >/dev/null &
             tries=100
@@ -95,7 +97,7 @@ impl PgBouncer {
             done
             if grep -q 'process up' "$2/log"; then echo ready; else echo failed; fi
             cat >/dev/null
-            kill -QUIT $! 2>/dev/null
+            kill -KILL $! 2>/dev/null
             wait
             cd / && rm -rf "$2"
         "#;
@@ -135,15 +137,19 @@ impl PgBouncer {
         }
         Ok(Self {
             port,
+            password: database.server().password().to_owned(),
             directory,
             _watchdog: watchdog,
         })
     }
 
-    /// The URL that reaches through the pooler what the given one reaches directly.
+    /// The URL that reaches through the pooler what the given one of the database reaches directly.
     pub(crate) fn url(&self, direct: &str) -> String {
         match PgConnectOptions::from_str(direct) {
-            Ok(options) => url(&options.host("127.0.0.1").port(self.port)),
+            Ok(options) => {
+                let through = local(self.port, options.get_username(), &self.password);
+                url(&through.database(options.get_database().unwrap_or_default()))
+            }
             Err(error) => panic!("{error}"),
         }
     }

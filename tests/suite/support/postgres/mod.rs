@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-pub(crate) use server::{Programs, Server, Settings, URL_VARIABLE, url};
+pub(crate) use server::{Programs, Server, Settings, URL_VARIABLE, local, url};
 
 /// What a migration returns.
 pub(crate) type Migrated =

@@ -15,9 +15,13 @@ use std::{env, fs, io};
 /// A usual place may have one `*` in one of its components.
 pub(crate) fn search_path(usual: &[&str]) -> Vec<PathBuf> {
     let on_path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&on_path)
-        .chain(usual.iter().flat_map(|place| expand(place)))
-        .collect()
+    let mut places = Vec::new();
+    for place in env::split_paths(&on_path).chain(usual.iter().flat_map(|place| expand(place))) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 fn expand(place: &str) -> Vec<PathBuf> {
@@ -169,7 +173,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Starts the script and waits for its first line, which is returned.
     ///
-    /// The script must print exactly one line, read its standard input to the end with `cat`, and
+    /// The script must print one line and no more, read its standard input to the end with `cat`, and
     /// then clean up.
     pub(crate) fn start(
         script: &str,

@@ -156,7 +156,7 @@ impl Server {
             ));
         }
         let first = PgConnectOptions::new_without_pgpass()
-            .host("127.0.0.1")
+            .socket(&directory)
             .port(port)
             .ssl_mode(PgSslMode::Disable)
             .database("postgres")
@@ -177,7 +177,7 @@ impl Server {
         const SCRIPT: &str = r#"
             echo ready
             cat >/dev/null
-            "$1" -Xq "$2" <<END
+            "$1" -Xq "$2" >/dev/null <<END
                 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                     WHERE application_name = '$3' AND pid <> pg_backend_pid();
                 SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', datname)
@@ -273,6 +273,17 @@ END
         url(&self.options(database, login))
     }
 
+    /// The same over TCP, for what cannot use a private server's socket. It takes the password,
+    /// which costs a connection some milliseconds.
+    pub(crate) fn url_tcp(&self, database: &str, login: &str) -> String {
+        let options = self.options(database, login);
+        if self.directory.is_none() {
+            return url(&options);
+        }
+        let (database, login) = (self.name(database), self.name(login));
+        url(&local(options.get_port(), &login, &self.password).database(&database))
+    }
+
     /// Runs statements outside of the tests' databases, as the superuser.
     pub(crate) async fn execute(&self, sql: &str) -> Result<(), String> {
         self.try_execute(sql)
@@ -289,6 +300,16 @@ END
             .map(drop)?;
         connection.close().await
     }
+}
+
+/// How a program of the tests on this machine is reached over TCP.
+pub(crate) fn local(port: u16, login: &str, password: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(port)
+        .ssl_mode(PgSslMode::Disable)
+        .username(login)
+        .password(password)
 }
 
 /// The URL of these options, without the parameter that only sqlx knows.
