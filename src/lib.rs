@@ -1,3 +1,4 @@
 //! The data layer of a multi-tenant workflow platform.
 
+pub mod adapter;
 pub mod domain;

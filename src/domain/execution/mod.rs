@@ -11,3 +11,6 @@ pub use self::metering::{AI_CALLS, EXECUTION_MS, EXECUTIONS, MeterPolicy, MeterR
 pub use self::observe::{Advance, Completed, Contradiction, End, Execution, Observation};
 pub use self::report::ExecutionReport;
 pub use self::status::{ExecutionMode, ExecutionStatus, Label, StatusError};
+
+#[cfg(test)]
+mod tests;
