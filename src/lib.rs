@@ -1,5 +1,6 @@
 //! The data layer of a multi-tenant workflow platform.
 
+pub mod adapter;
 pub mod domain;
 mod error;
 #[cfg(feature = "memory")]

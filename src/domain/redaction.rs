@@ -74,13 +74,13 @@ pub const DEFAULT_KEYS: &[&str] = &[
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeSet<String>", into = "BTreeSet<String>")]
 pub struct Redaction {
-    keys: BTreeSet<String>,
-    /// For each initial letter (and for anything else, the last entry) the lengths of the keys
-    /// that begin with it, as bits. Nearly every key of a payload is turned away here.
-    lengths: [u64; INITIALS],
+    /// In lower case, each once, shorter ones first.
+    keys: Vec<Box<str>>,
+    /// One bit for each [`trait_of`] a key: nearly every key of a payload is turned away here.
+    traits: [u64; TRAITS / 64],
 }
 
-const INITIALS: usize = 27;
+const TRAITS: usize = 1024;
 
 impl Redaction {
     /// The most characters a key of the policy may have.
@@ -103,37 +103,34 @@ impl Redaction {
     /// # Errors
     /// When the key is empty, too long or has a control character.
     pub fn with(mut self, key: &str) -> Result<Self, TextError> {
-        self.keys.insert(normal(key)?);
+        self.keys.push(normal(key)?);
         Ok(Self::indexed(self.keys))
     }
 
     /// The same policy that leaves one key alone.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
-        self.keys.remove(&key.trim().to_ascii_lowercase());
+        self.keys
+            .retain(|known| !known.eq_ignore_ascii_case(key.trim()));
         Self::indexed(self.keys)
     }
 
-    /// The keys, in lower case and in order.
+    /// The keys, in lower case.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(String::as_str)
+        self.keys.iter().map(AsRef::as_ref)
     }
 
     /// Whether the value under this key is masked.
     #[must_use]
+    #[inline(always)]
     pub fn masks(&self, key: &str) -> bool {
-        let Some(initial) = key.bytes().next() else {
-            return false;
-        };
-        let lengths = self.lengths.get(initial_of(initial)).copied();
-        lengths.unwrap_or(0) & length_bit(key.len()) != 0
-            && self
-                .keys
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(key))
+        let (word, bit) = trait_of(key);
+        let word = self.traits.get(word).copied().unwrap_or(0);
+        word & bit != 0 && self.contains(key)
     }
 
     /// [`masks`](Self::masks) for a key as JSON text has it, without its quotation marks.
+    #[inline(always)]
     pub(crate) fn masks_raw(&self, raw: &str, escaped: bool) -> bool {
         if escaped {
             self.masks(&decode(raw))
@@ -142,36 +139,51 @@ impl Redaction {
         }
     }
 
-    fn indexed(keys: BTreeSet<String>) -> Self {
-        let mut lengths = [0; INITIALS];
-        for key in &keys {
-            let initial = key.bytes().next().map_or(INITIALS, initial_of);
-            if let Some(lengths) = lengths.get_mut(initial) {
-                *lengths |= length_bit(key.len());
+    fn contains(&self, key: &str) -> bool {
+        let from = self.keys.partition_point(|known| known.len() < key.len());
+        let longer = self.keys.get(from..).unwrap_or_default();
+        longer
+            .iter()
+            .take_while(|known| known.len() == key.len())
+            .any(|known| known.eq_ignore_ascii_case(key))
+    }
+
+    fn indexed(mut keys: Vec<Box<str>>) -> Self {
+        keys.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        keys.dedup();
+        let mut traits = [0; TRAITS / 64];
+        for (word, bit) in keys.iter().map(|key| trait_of(key)) {
+            if let Some(word) = traits.get_mut(word) {
+                *word |= bit;
             }
         }
-        Self { keys, lengths }
+        Self { keys, traits }
     }
 }
 
-fn normal(key: &str) -> Result<String, TextError> {
-    text::line("redacted key", key, Redaction::MAX_KEY).map(|key| key.to_ascii_lowercase())
+fn normal(key: &str) -> Result<Box<str>, TextError> {
+    let key = text::line("redacted key", key, Redaction::MAX_KEY)?;
+    Ok(key.to_ascii_lowercase().into())
 }
 
-fn length_bit(length: usize) -> u64 {
-    1 << length.min(63)
-}
-
-fn initial_of(byte: u8) -> usize {
-    match byte.to_ascii_lowercase() {
-        letter @ b'a'..=b'z' => usize::from(letter - b'a'),
-        _ => INITIALS - 1,
-    }
+/// A number made of the length and three bytes of a key, alike in upper and lower case, as the
+/// place of a bit.
+#[inline(always)]
+fn trait_of(key: &str) -> (usize, u64) {
+    let bytes = key.as_bytes();
+    let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0) | 0x20);
+    let length = bytes.len();
+    let mixed = byte(0).wrapping_mul(0x9E37_79B1)
+        ^ byte(length / 2).wrapping_mul(0x85EB_CA77)
+        ^ byte(length.wrapping_sub(1)).wrapping_mul(0xC2B2_AE3D)
+        ^ (length as u32).wrapping_mul(0x27D4_EB2F);
+    let place = (mixed >> 20) as usize % TRAITS;
+    (place / 64, 1 << (place % 64))
 }
 
 impl Default for Redaction {
     fn default() -> Self {
-        Self::indexed(DEFAULT_KEYS.iter().map(|key| (*key).to_owned()).collect())
+        Self::indexed(DEFAULT_KEYS.iter().map(|key| (*key).into()).collect())
     }
 }
 
@@ -191,7 +203,7 @@ impl TryFrom<BTreeSet<String>> for Redaction {
 
 impl From<Redaction> for BTreeSet<String> {
     fn from(redaction: Redaction) -> Self {
-        redaction.keys
+        redaction.keys.into_iter().map(String::from).collect()
     }
 }
 

@@ -17,3 +17,6 @@ pub use self::observe::{Advance, Completed, Contradiction, End, Execution, Obser
 pub use self::performance::{FAILURES, WorkflowPerformance};
 pub use self::report::ExecutionReport;
 pub use self::status::{ExecutionMode, ExecutionStatus, Label, StatusError};
+
+#[cfg(test)]
+mod tests;

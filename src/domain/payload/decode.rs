@@ -22,6 +22,7 @@ impl Excerpt {
 
     /// At most `max` characters of what a JSON string means; `raw` is what stands between its
     /// quotation marks.
+    #[cfg(any(test, feature = "n8n"))]
     pub(crate) fn of_string(raw: &str, max: usize) -> Self {
         Self::of_pieces(pieces(raw), max)
     }

@@ -5,6 +5,8 @@
 //! [`Payload`] holds the text. The cleaned [`Excerpt`] is what goes into columns for search.
 
 mod decode;
+mod lex;
+mod redact;
 pub(crate) mod scan;
 
 use std::fmt;
@@ -16,8 +18,9 @@ use serde_json::value::RawValue;
 
 pub use self::decode::Excerpt;
 pub(crate) use self::decode::decode;
+pub(crate) use self::redact::redact;
 use self::scan::Scanner;
-use super::redaction::{MASK, Redaction};
+use super::redaction::Redaction;
 
 /// The deepest nesting a payload may have. PostgreSQL's `json` gives up at about 20 times as many
 /// levels, and would take the whole batch with it.
@@ -62,6 +65,16 @@ pub struct PayloadPolicy {
     pub max_bytes: usize,
 }
 
+impl PayloadPolicy {
+    pub(crate) fn check_size(&self, actual: usize) -> Result<(), PayloadError> {
+        let max = self.max_bytes;
+        if actual > max {
+            return Err(PayloadError::TooLarge { actual, max });
+        }
+        Ok(())
+    }
+}
+
 impl Default for PayloadPolicy {
     fn default() -> Self {
         Self {
@@ -75,10 +88,9 @@ impl Default for PayloadPolicy {
 ///
 /// No constructor goes round the policy. What the policy does not mask is kept byte for byte,
 /// white space included. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
-    text: Arc<str>,
-    range: Range<usize>,
+    stored: StoredPayload,
     masked: usize,
 }
 
@@ -88,16 +100,79 @@ impl Payload {
     /// # Errors
     /// When the text is too large, is not JSON, or is nested deeper than [`MAX_DEPTH`].
     pub fn new(text: &str, policy: &PayloadPolicy) -> Result<Self, PayloadError> {
-        if text.len() > policy.max_bytes {
-            return Err(PayloadError::TooLarge {
-                actual: text.len(),
-                max: policy.max_bytes,
-            });
-        }
+        policy.check_size(text.len())?;
         let mut scanner = Scanner::redacting(text, &policy.redaction);
         scanner.skip()?;
         scanner.end()?;
-        Ok(Redacted::new(text, 0..text.len(), scanner.masks()).whole())
+        Ok(redact(text, 0..text.len(), scanner.masks()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.stored.as_str()
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.stored.bytes()
+    }
+
+    /// How many values were masked in it.
+    #[must_use]
+    pub fn masked(&self) -> usize {
+        self.masked
+    }
+
+    /// What is fit for a column of text: at most `max` characters, cleaned.
+    #[must_use]
+    pub fn excerpt(&self, max: usize) -> Excerpt {
+        self.stored.excerpt(max)
+    }
+
+    /// The payload as a store gives it back.
+    #[must_use]
+    pub fn stored(&self) -> StoredPayload {
+        self.stored.clone()
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload")
+            .field("bytes", &self.bytes())
+            .field("masked", &self.masked)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Written as the JSON it is, not as a string. Needs serde_json's serializer.
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.stored.serialize(serializer)
+    }
+}
+
+/// A payload as a store gives it back.
+///
+/// Another type than [`Payload`], so that text which did not pass through a policy cannot be
+/// written. Cheap to clone.
+#[derive(Clone)]
+pub struct StoredPayload {
+    text: Arc<str>,
+    range: Range<usize>,
+}
+
+impl StoredPayload {
+    /// Text that a store holds.
+    #[must_use]
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        Self {
+            range: 0..text.len(),
+            text,
+        }
     }
 
     /// The text.
@@ -112,12 +187,6 @@ impl Payload {
         self.range.len()
     }
 
-    /// How many values were masked in it.
-    #[must_use]
-    pub fn masked(&self) -> usize {
-        self.masked
-    }
-
     /// What is fit for a column of text: at most `max` characters, cleaned.
     #[must_use]
     pub fn excerpt(&self, max: usize) -> Excerpt {
@@ -125,149 +194,30 @@ impl Payload {
     }
 }
 
-impl PartialEq for Payload {
+impl PartialEq for StoredPayload {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
 }
 
-impl Eq for Payload {}
+impl Eq for StoredPayload {}
 
-impl fmt::Debug for Payload {
+impl fmt::Debug for StoredPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload")
+        f.debug_struct("StoredPayload")
             .field("bytes", &self.bytes())
-            .field("masked", &self.masked)
             .finish_non_exhaustive()
-    }
-}
-
-/// Written as the JSON it is, not as a string. Needs serde_json's serializer.
-impl Serialize for Payload {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        raw(self.as_str(), serializer)
-    }
-}
-
-/// A payload as a store gives it back.
-///
-/// Another type than [`Payload`], so that text which did not pass through a policy cannot be
-/// written. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPayload(Arc<str>);
-
-impl StoredPayload {
-    /// Text that a store holds.
-    #[must_use]
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// How many bytes it has.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.0.len()
-    }
-
-    /// What is fit for a column of text: at most `max` characters, cleaned.
-    #[must_use]
-    pub fn excerpt(&self, max: usize) -> Excerpt {
-        Excerpt::of_json(&self.0, max)
-    }
-}
-
-impl From<&Payload> for StoredPayload {
-    fn from(payload: &Payload) -> Self {
-        if payload.range == (0..payload.text.len()) {
-            Self(Arc::clone(&payload.text))
-        } else {
-            Self(payload.as_str().into())
-        }
     }
 }
 
 /// Written as the JSON it is, not as a string. Needs serde_json's serializer.
 impl Serialize for StoredPayload {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        raw(&self.0, serializer)
+        serde_json::from_str::<&RawValue>(self.as_str())
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
     }
 }
 
-fn raw<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serde_json::from_str::<&RawValue>(text)
-        .map_err(serde::ser::Error::custom)?
-        .serialize(serializer)
-}
-
-/// A stretch of text that a [`Scanner`] has passed over, with its masks put in place.
-///
-/// Payloads cut from it share its memory.
-#[derive(Debug)]
-pub(crate) struct Redacted<'m> {
-    text: Arc<str>,
-    source: Range<usize>,
-    masks: &'m [Range<usize>],
-}
-
-impl<'m> Redacted<'m> {
-    /// `masks` are in order, and either inside `source` or outside of it.
-    pub(crate) fn new(text: &str, source: Range<usize>, masks: &'m [Range<usize>]) -> Self {
-        let from = masks.partition_point(|mask| mask.start < source.start);
-        let to = masks.partition_point(|mask| mask.start < source.end);
-        let masks = masks.get(from..to).unwrap_or_default();
-        let piece = |range: Range<usize>| text.get(range).unwrap_or_default();
-        if masks.is_empty() {
-            return Self {
-                text: Arc::from(piece(source.clone())),
-                source,
-                masks,
-            };
-        }
-        let mut copy = String::with_capacity(source.len() + masks.len() * MASK.len());
-        let mut at = source.start;
-        for mask in masks {
-            copy.push_str(piece(at..mask.start));
-            copy.push_str(MASK);
-            at = mask.end;
-        }
-        copy.push_str(piece(at..source.end));
-        Self {
-            text: copy.into(),
-            source,
-            masks,
-        }
-    }
-
-    /// All of it.
-    pub(crate) fn whole(&self) -> Payload {
-        Payload {
-            text: Arc::clone(&self.text),
-            range: 0..self.text.len(),
-            masked: self.masks.len(),
-        }
-    }
-
-    /// The part that stood at this place of the source text.
-    pub(crate) fn part(&self, place: Range<usize>) -> Payload {
-        let range = self.moved(place.start)..self.moved(place.end);
-        let inside = |mask: &&Range<usize>| place.start <= mask.start && mask.end <= place.end;
-        Payload {
-            text: Arc::clone(&self.text),
-            range,
-            masked: self.masks.iter().filter(inside).count(),
-        }
-    }
-
-    fn moved(&self, at: usize) -> usize {
-        let before = self.masks.iter().take_while(|mask| mask.end <= at);
-        before.fold(at - self.source.start, |at, mask| {
-            at - mask.len() + MASK.len()
-        })
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
 //! One pass over JSON text: checks it, finds the values a caller asks for, notes what to mask.
 //!
 //! Bytes are looked at once, nesting is kept in bits rather than on the call stack, and nothing is
-//! copied. Accepts RFC 8259, and of `\u` escapes, as PostgreSQL's `json` does, every one with four
-//! hexadecimal digits: lone surrogates and U+0000 occur in real payloads.
+//! copied.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{MAX_DEPTH, PayloadError};
+use super::{MAX_DEPTH, PayloadError, decode, lex};
 use crate::domain::redaction::Redaction;
 
 /// What kind of value begins at a place.
@@ -23,8 +23,25 @@ pub(crate) enum Kind {
 /// A key of an object, as the text has it, without its quotation marks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'t> {
-    pub(crate) raw: &'t str,
-    pub(crate) escaped: bool,
+    raw: &'t str,
+    escaped: bool,
+}
+
+impl<'t> Key<'t> {
+    /// What it means.
+    pub(crate) fn name(&self) -> Cow<'t, str> {
+        if self.escaped {
+            decode(self.raw)
+        } else {
+            Cow::Borrowed(self.raw)
+        }
+    }
+
+    /// What it is in the text, without its quotation marks.
+    #[cfg(feature = "n8n")]
+    pub(crate) fn raw(&self) -> &'t str {
+        self.raw
+    }
 }
 
 /// Which containers are open around the place being read: one bit each, set for an object.
@@ -68,6 +85,7 @@ pub(crate) struct Scanner<'t, 'p> {
     text: &'t str,
     at: usize,
     depth: usize,
+    max_depth: usize,
     redaction: Option<&'p Redaction>,
     masks: Vec<Range<usize>>,
 }
@@ -79,6 +97,7 @@ impl<'t, 'p> Scanner<'t, 'p> {
             text,
             at: 0,
             depth: 0,
+            max_depth: MAX_DEPTH,
             redaction: None,
             masks: Vec::new(),
         }
@@ -97,19 +116,6 @@ impl<'t, 'p> Scanner<'t, 'p> {
         &self.masks
     }
 
-    /// Reads with another policy (or none) and depth counted anew, then returns to this one.
-    pub(crate) fn apart<T>(
-        &mut self,
-        redaction: Option<&'p Redaction>,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> T {
-        let (outer, depth) = (self.redaction, self.depth);
-        (self.redaction, self.depth) = (redaction, 0);
-        let result = read(self);
-        (self.redaction, self.depth) = (outer, depth);
-        result
-    }
-
     /// The kind of the next value.
     pub(crate) fn kind(&mut self) -> Result<Kind, PayloadError> {
         self.white_space();
@@ -120,7 +126,7 @@ impl<'t, 'p> Scanner<'t, 'p> {
             Some(b't' | b'f') => Ok(Kind::Bool),
             Some(b'n') => Ok(Kind::Null),
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            _ => Err(self.unexpected("a value")),
+            _ => Err(lex::expected("a value", self.at)),
         }
     }
 
@@ -148,7 +154,7 @@ impl<'t, 'p> Scanner<'t, 'p> {
         self.white_space();
         match self.peek() {
             None => Ok(()),
-            Some(_) => Err(self.unexpected("the end")),
+            Some(_) => Err(lex::expected("the end", self.at)),
         }
     }
 
@@ -163,9 +169,10 @@ impl<'t, 'p> Scanner<'t, 'p> {
             return Ok(());
         }
         loop {
-            let key = self.key()?;
+            let (key, value) = self.key(self.at)?;
+            self.at = value;
             if self.masked(key) {
-                let range = self.apart_masked()?;
+                let range = self.skip_masked()?;
                 self.masks.push(range);
             } else {
                 field(self, key)?;
@@ -197,9 +204,9 @@ impl<'t, 'p> Scanner<'t, 'p> {
     fn enter(&mut self, opening: u8, expected: &'static str) -> Result<(), PayloadError> {
         self.white_space();
         if self.peek() != Some(opening) {
-            return Err(self.unexpected(expected));
+            return Err(lex::expected(expected, self.at));
         }
-        self.deeper(1)?;
+        self.check_depth(1, self.at)?;
         self.depth += 1;
         self.at += 1;
         Ok(())
@@ -227,258 +234,181 @@ impl<'t, 'p> Scanner<'t, 'p> {
                 self.depth -= 1;
                 Ok(false)
             }
-            _ => Err(self.unexpected(expected)),
+            _ => Err(lex::expected(expected, self.at)),
         }
     }
 
     /// Passes over a value that is masked as a whole: nothing inside needs to be noted.
-    fn apart_masked(&mut self) -> Result<Range<usize>, PayloadError> {
+    fn skip_masked(&mut self) -> Result<Range<usize>, PayloadError> {
         let redaction = self.redaction.take();
         let range = self.skip();
         self.redaction = redaction;
         range
     }
 
+    /// A key and the colon after it, from `at` on; where its value begins.
+    #[inline(always)]
+    fn key(&self, at: usize) -> Result<(Key<'t>, usize), PayloadError> {
+        let bytes = self.text.as_bytes();
+        let at = lex::white_space(bytes, at);
+        if bytes.get(at) != Some(&b'"') {
+            return Err(lex::expected("a key in quotation marks", at));
+        }
+        let (end, escaped) = lex::string(bytes, at + 1)?;
+        let raw = self.slice(at + 1..end - 1);
+        let colon = lex::white_space(bytes, end);
+        if bytes.get(colon) != Some(&b':') {
+            return Err(lex::expected("`:`", colon));
+        }
+        Ok((Key { raw, escaped }, lex::white_space(bytes, colon + 1)))
+    }
+
+    #[inline(always)]
     fn masked(&self, key: Key<'_>) -> bool {
         self.redaction
             .is_some_and(|redaction| redaction.masks_raw(key.raw, key.escaped))
     }
 
-    /// A key and the colon after it.
-    fn key(&mut self) -> Result<Key<'t>, PayloadError> {
-        self.white_space();
-        if self.peek() != Some(b'"') {
-            return Err(self.unexpected("a key in quotation marks"));
+    fn check_depth(&self, levels: usize, at: usize) -> Result<(), PayloadError> {
+        if self.depth + levels > self.max_depth {
+            return Err(PayloadError::TooDeep { at });
         }
-        let start = self.at + 1;
-        let escaped = self.string()?;
-        let raw = self.slice(start..self.at - 1);
-        self.white_space();
-        if self.peek() != Some(b':') {
-            return Err(self.unexpected("`:`"));
-        }
-        self.at += 1;
-        Ok(Key { raw, escaped })
+        Ok(())
     }
 
+    /// Passes over one value, however deep. The loop keeps its place in a local variable: this is
+    /// where nearly all time goes.
     fn skip_value(&mut self) -> Result<(), PayloadError> {
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
         let mut open = Nesting::default();
         // Where the masked value being passed over begins, and how many containers were open.
         let mut mask: Option<(usize, usize)> = None;
         loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.string()?;
-                }
+            match bytes.get(at) {
+                Some(b'"') => (at, _) = lex::string(bytes, at + 1)?,
                 Some(b'{') => {
-                    self.deeper(open.depth + 1)?;
-                    self.at += 1;
-                    self.white_space();
-                    if self.peek() == Some(b'}') {
-                        self.at += 1;
-                    } else {
+                    self.check_depth(open.depth + 1, at)?;
+                    at = lex::white_space(bytes, at + 1);
+                    if bytes.get(at) != Some(&b'}') {
                         open.push(true);
-                        self.masking_key(&open, &mut mask)?;
+                        at = self.next_key(at, &open, &mut mask)?;
                         continue;
                     }
+                    at += 1;
                 }
                 Some(b'[') => {
-                    self.deeper(open.depth + 1)?;
-                    self.at += 1;
-                    self.white_space();
-                    if self.peek() == Some(b']') {
-                        self.at += 1;
-                    } else {
+                    self.check_depth(open.depth + 1, at)?;
+                    at = lex::white_space(bytes, at + 1);
+                    if bytes.get(at) != Some(&b']') {
                         open.push(false);
                         continue;
                     }
+                    at += 1;
                 }
-                Some(b'-' | b'0'..=b'9') => self.number()?,
-                Some(b't') => self.literal("true")?,
-                Some(b'f') => self.literal("false")?,
-                Some(b'n') => self.literal("null")?,
-                _ => return Err(self.unexpected("a value")),
+                _ => at = lex::scalar(bytes, at)?,
             }
             // A value is complete; close what it closes.
             loop {
                 if let Some((start, depth)) = mask
                     && depth == open.depth
                 {
-                    self.masks.push(start..self.at);
+                    self.masks.push(start..at);
                     mask = None;
                 }
                 if open.depth == 0 {
+                    self.at = at;
                     return Ok(());
                 }
-                self.white_space();
-                match (self.peek(), open.in_object()) {
+                at = lex::white_space(bytes, at);
+                match (bytes.get(at), open.in_object()) {
                     (Some(b','), true) => {
-                        self.at += 1;
-                        self.masking_key(&open, &mut mask)?;
+                        at = self.next_key(at + 1, &open, &mut mask)?;
                         break;
                     }
                     (Some(b','), false) => {
-                        self.at += 1;
-                        self.white_space();
+                        at = lex::white_space(bytes, at + 1);
                         break;
                     }
                     (Some(b'}'), true) | (Some(b']'), false) => {
-                        self.at += 1;
+                        at += 1;
                         open.pop();
                     }
-                    (_, true) => return Err(self.unexpected("`,` or `}`")),
-                    (_, false) => return Err(self.unexpected("`,` or `]`")),
+                    (_, true) => return Err(lex::expected("`,` or `}`", at)),
+                    (_, false) => return Err(lex::expected("`,` or `]`", at)),
                 }
             }
         }
     }
 
-    fn masking_key(
-        &mut self,
+    /// A key inside the value being passed over; where its value begins.
+    #[inline(always)]
+    fn next_key(
+        &self,
+        at: usize,
         open: &Nesting,
         mask: &mut Option<(usize, usize)>,
-    ) -> Result<(), PayloadError> {
-        let key = self.key()?;
-        self.white_space();
+    ) -> Result<usize, PayloadError> {
+        let (key, at) = self.key(at)?;
         if mask.is_none() && self.masked(key) {
-            *mask = Some((self.at, open.depth));
+            *mask = Some((at, open.depth));
         }
-        Ok(())
-    }
-
-    fn deeper(&self, levels: usize) -> Result<(), PayloadError> {
-        if self.depth + levels > MAX_DEPTH {
-            return Err(PayloadError::TooDeep { at: self.at });
-        }
-        Ok(())
-    }
-
-    /// Passes over a string; whether it has escapes.
-    fn string(&mut self) -> Result<bool, PayloadError> {
-        let bytes = self.text.as_bytes();
-        let mut at = self.at + 1;
-        let mut escaped = false;
-        loop {
-            at = plain(bytes, at);
-            match bytes.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    at = match bytes.get(at + 1) {
-                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at + 2,
-                        Some(b'u')
-                            if bytes
-                                .get(at + 2..at + 6)
-                                .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) =>
-                        {
-                            at + 6
-                        }
-                        _ => {
-                            self.at = at;
-                            return Err(self.unexpected("an escape that JSON knows"));
-                        }
-                    };
-                }
-                Some(_) => {
-                    self.at = at;
-                    return Err(self.unexpected("no control character in a string"));
-                }
-                None => {
-                    self.at = at;
-                    return Err(self.unexpected("`\"`"));
-                }
-            }
-        }
-    }
-
-    fn number(&mut self) -> Result<(), PayloadError> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), PayloadError> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        if self.at == start {
-            return Err(self.unexpected("a digit"));
-        }
-        Ok(())
-    }
-
-    fn literal(&mut self, word: &'static str) -> Result<(), PayloadError> {
-        let end = self.at + word.len();
-        if self.text.as_bytes().get(self.at..end) != Some(word.as_bytes()) {
-            return Err(self.unexpected("a value"));
-        }
-        self.at = end;
-        Ok(())
+        Ok(at)
     }
 
     fn white_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
-        }
+        self.at = lex::white_space(self.text.as_bytes(), self.at);
     }
 
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
-
-    fn unexpected(&self, expected: &'static str) -> PayloadError {
-        PayloadError::Syntax {
-            at: self.at,
-            expected,
-        }
-    }
 }
 
-/// The first place from `at` on with a quotation mark, a backslash or a control character, or the
-/// end.
-fn plain(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-    // Eight bytes at a time: the sign bit of each byte of the sum below tells whether it is one of
-    // the three. The lowest such bit is exact; see Mycroft's zero-byte test.
-    while let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        let word = u64::from_le_bytes(eight);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let quote = quote.wrapping_sub(ONES) & !quote;
-        let backslash = word ^ (ONES * u64::from(b'\\'));
-        let backslash = backslash.wrapping_sub(ONES) & !backslash;
-        let found = (control | quote | backslash) & HIGHS;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+#[cfg(feature = "n8n")]
+impl<'p> Scanner<'_, 'p> {
+    /// Where the next value begins.
+    pub(crate) fn start(&mut self) -> usize {
+        self.white_space();
+        self.at
+    }
+
+    /// The end of what has been read.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Reads with another policy (or none) and depth counted anew, then returns to this one.
+    pub(crate) fn apart<T>(
+        &mut self,
+        redaction: Option<&'p Redaction>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let (outer, depth) = (self.redaction, self.depth);
+        (self.redaction, self.depth) = (redaction, 0);
+        let result = read(self);
+        (self.redaction, self.depth) = (outer, depth);
+        result
+    }
+
+    /// Reads one value apart and without a policy. If `read` refuses it, it is passed over, so
+    /// that what follows can be read.
+    ///
+    /// # Errors
+    /// When the text of the value is not JSON: nothing that follows can be trusted.
+    pub(crate) fn attempt<T, E>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<Result<T, E>, PayloadError> {
+        let start = self.start();
+        let result = self.apart(None, read);
+        if result.is_err() {
+            self.at = start;
+            self.max_depth = usize::MAX;
+            let skipped = self.skip();
+            self.max_depth = MAX_DEPTH;
+            skipped?;
         }
-        at += 8;
+        Ok(result)
     }
-    while let Some(byte) = bytes.get(at)
-        && !matches!(byte, b'"' | b'\\' | 0..0x20)
-    {
-        at += 1;
-    }
-    at
 }

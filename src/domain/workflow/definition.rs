@@ -130,7 +130,7 @@ impl WorkflowDefinition {
         let (mut nodes, mut connections) = (None, None);
         let mut scanner = Scanner::new(text);
         fields(&mut scanner, "", "an object", |scanner, key| {
-            match &*decode(key.raw) {
+            match &*key.name() {
                 "nodes" => nodes = Some(scanner.raw()?),
                 "connections" => connections = Some(scanner.raw()?),
                 _ => {
@@ -153,7 +153,7 @@ impl WorkflowDefinition {
         let mut connections = None;
         let mut scanner = Scanner::new(text);
         fields(&mut scanner, "", "an object", |scanner, key| {
-            match &*decode(key.raw) {
+            match &*key.name() {
                 "nodes" => nodes = Some(read_nodes(scanner)?),
                 "connections" => connections = Some(scanner.skip()?),
                 _ => {
@@ -314,7 +314,7 @@ fn read_node(scanner: &mut Scanner<'_, '_>, index: usize) -> Result<Node, Defini
     let (mut version, mut position, mut parameters) = (false, false, false);
     let here = format!("nodes[{index}]");
     fields(scanner, &here, "an object", |scanner, key| {
-        match &*decode(key.raw) {
+        match &*key.name() {
             "name" => name = Some(text_of(scanner, || path("name"))?),
             "type" => kind = Some(text_of(scanner, || path("type"))?),
             "typeVersion" => {
@@ -382,11 +382,11 @@ fn check_connections(text: &str, nodes: &[Node]) -> Result<(), DefinitionError> 
     };
     let mut scanner = Scanner::new(text);
     fields(&mut scanner, "connections", "an object", |scanner, key| {
-        let source = decode(key.raw);
+        let source = key.name();
         let path = join("connections", &source);
         known(&path, &source)?;
         fields(scanner, &path, "an object", |scanner, key| {
-            let path = join(&path, &decode(key.raw));
+            let path = join(&path, &key.name());
             optional_array(scanner, &path, |scanner, output| {
                 let path = format!("{path}[{output}]");
                 optional_array(scanner, &path, |scanner, index| {
@@ -414,7 +414,7 @@ fn optional_array<'t>(
 fn read_target(scanner: &mut Scanner<'_, '_>, path: &str) -> Result<String, DefinitionError> {
     let (mut node, mut kind, mut index) = (None, false, false);
     fields(scanner, path, "an object", |scanner, key| {
-        match &*decode(key.raw) {
+        match &*key.name() {
             "node" => node = Some(text_of(scanner, || format!("{path}.node"))?),
             "type" => {
                 text_of(scanner, || format!("{path}.type"))?;
