@@ -11,9 +11,11 @@
 mod audit;
 mod months;
 mod platform;
+mod sources;
 mod state;
 mod tenants;
 mod unit;
+mod workflows;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
