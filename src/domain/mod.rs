@@ -13,6 +13,7 @@ pub mod money;
 pub mod page;
 pub mod payload;
 pub mod redaction;
+pub mod source;
 pub mod tenancy;
 pub mod text;
 pub mod time;

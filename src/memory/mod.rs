@@ -12,9 +12,11 @@ mod analytics;
 mod audit;
 mod months;
 mod platform;
+mod sources;
 mod state;
 mod tenants;
 mod unit;
+mod workflows;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

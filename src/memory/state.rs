@@ -6,6 +6,8 @@ use imbl::{OrdMap, OrdSet};
 
 use super::analytics::EventTable;
 use super::audit::AuditTable;
+use super::sources::SourceTable;
+use super::workflows::WorkflowTable;
 use crate::domain::ids::TenantId;
 use crate::domain::tenancy::{DomainName, Tenant};
 use crate::domain::time::Month;
@@ -25,6 +27,8 @@ pub(super) struct Shard {
     pub(super) tenant: Option<Tenant>,
     /// Counts the commits of units that locked the tenant.
     pub(super) locks: u64,
+    pub(super) sources: SourceTable,
+    pub(super) workflows: WorkflowTable,
     pub(super) audit: AuditTable,
     pub(super) events: EventTable,
 }

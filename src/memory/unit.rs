@@ -13,8 +13,7 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork,
-    Window,
+    AuditRepo, EventRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
@@ -148,6 +147,14 @@ impl Tx for MemoryTx {
     }
 
     fn tenants(&mut self) -> &mut dyn TenantRepo {
+        self
+    }
+
+    fn sources(&mut self) -> &mut dyn SourceRepo {
+        self
+    }
+
+    fn workflows(&mut self) -> &mut dyn WorkflowRepo {
         self
     }
 

@@ -21,9 +21,11 @@ mod months;
 mod platform;
 mod role;
 mod session;
+mod sources;
 mod statement;
 mod tenants;
 mod unit;
+mod workflows;
 
 use std::sync::Arc;
 use std::time::Duration;

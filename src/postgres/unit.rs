@@ -11,7 +11,7 @@ use super::months::read_months;
 use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
-use crate::store::{AuditRepo, EventRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window};
+use crate::store::{AuditRepo, EventRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo};
 
 /// One transaction that sees one tenant's rows.
 pub(super) struct PgTx<'c> {
@@ -71,6 +71,14 @@ impl Tx for PgTx<'_> {
     }
 
     fn tenants(&mut self) -> &mut dyn TenantRepo {
+        self
+    }
+
+    fn sources(&mut self) -> &mut dyn SourceRepo {
+        self
+    }
+
+    fn workflows(&mut self) -> &mut dyn WorkflowRepo {
         self
     }
 

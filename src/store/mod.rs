@@ -34,7 +34,9 @@ mod months;
 mod page;
 mod retry;
 mod runtime;
+mod sources;
 mod tenants;
+mod workflows;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -52,7 +54,9 @@ pub use runtime::{
     Clock, Entropy, FixedEntropy, ManualClock, Sleeper, SystemClock, SystemEntropy, YieldSleeper,
     unit_time,
 };
+pub use sources::SourceRepo;
 pub use tenants::{TenantDirectory, TenantRepo};
+pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
 
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;
@@ -72,6 +76,10 @@ pub trait Tx: Send {
 
     /// The tenant itself.
     fn tenants(&mut self) -> &mut dyn TenantRepo;
+    /// The registry of the tenant's sources.
+    fn sources(&mut self) -> &mut dyn SourceRepo;
+    /// The tenant's workflows.
+    fn workflows(&mut self) -> &mut dyn WorkflowRepo;
     /// The tenant's audit trail.
     fn audit(&mut self) -> &mut dyn AuditRepo;
     /// The tenant's analytics events.
