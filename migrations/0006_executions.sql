@@ -6,7 +6,7 @@ CREATE TABLE tenantry.executions (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
     source_id uuid NOT NULL,
-    n8n_execution_id text NOT NULL CHECK (char_length(n8n_execution_id) BETWEEN 1 AND 255),
+    n8n_execution_id text COLLATE "C" NOT NULL CHECK (char_length(n8n_execution_id) BETWEEN 1 AND 255),
     workflow_id uuid NOT NULL,
     triggered_by uuid,
     mode text NOT NULL CHECK (char_length(mode) BETWEEN 1 AND 64),
@@ -26,7 +26,6 @@ CREATE TABLE tenantry.executions (
     CONSTRAINT executions_source_key UNIQUE (tenant_id, source_id, n8n_execution_id),
     FOREIGN KEY (tenant_id, source_id) REFERENCES tenantry.n8n_sources (tenant_id, id),
     FOREIGN KEY (tenant_id, workflow_id) REFERENCES tenantry.workflows (tenant_id, id),
-    FOREIGN KEY (tenant_id, triggered_by) REFERENCES tenantry.users (tenant_id, id),
     -- An end has an instant and a duration, and nothing else has.
     CHECK ((status IN ('success', 'error', 'canceled', 'crashed')) = (finished_at IS NOT NULL)),
     CHECK ((finished_at IS NULL) = (execution_time IS NULL)),

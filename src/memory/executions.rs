@@ -92,14 +92,11 @@ fn check_references(
     let missing = |constraint: &str| {
         Err(StoreError::new(StoreErrorKind::NotFound, operation).with_detail(constraint))
     };
-    if !shard.workflows.has_source(execution.source) {
+    if !shard.sources.contains(execution.source) {
         return missing("executions_tenant_id_source_id_fkey");
     }
-    if !shard.workflows.has(execution.workflow) {
+    if !shard.workflows.contains(execution.workflow) {
         return missing("executions_tenant_id_workflow_id_fkey");
-    }
-    if execution.triggered_by.is_some_and(|user| !shard.identity.has_user(user)) {
-        return missing("executions_tenant_id_triggered_by_fkey");
     }
     Ok(())
 }
@@ -272,7 +269,7 @@ impl ExecutionRepo for MemoryTx {
         kind: PayloadKind,
     ) -> StoreResult<Option<StoredPayload>> {
         let table = &self.read("executions.payload")?.executions;
-        Ok(table.payloads.get(&(id, kind)).map(StoredPayload::from))
+        Ok(table.payloads.get(&(id, kind)).map(Payload::stored))
     }
 
     async fn errors(&mut self, id: ExecutionId) -> StoreResult<Vec<ErrorEntry>> {

@@ -10,6 +10,7 @@
 
 mod analytics;
 mod audit;
+mod executions;
 mod months;
 mod platform;
 mod sources;

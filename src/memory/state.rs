@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::analytics::EventTable;
 use super::audit::AuditTable;
+use super::executions::ExecutionTable;
 use super::sources::SourceTable;
 use super::workflows::WorkflowTable;
 use crate::domain::ids::TenantId;
@@ -29,6 +30,7 @@ pub(super) struct Shard {
     pub(super) locks: u64,
     pub(super) sources: SourceTable,
     pub(super) workflows: WorkflowTable,
+    pub(super) executions: ExecutionTable,
     pub(super) audit: AuditTable,
     pub(super) events: EventTable,
 }

@@ -13,7 +13,7 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
@@ -155,6 +155,10 @@ impl Tx for MemoryTx {
     }
 
     fn workflows(&mut self) -> &mut dyn WorkflowRepo {
+        self
+    }
+
+    fn executions(&mut self) -> &mut dyn ExecutionRepo {
         self
     }
 

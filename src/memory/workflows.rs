@@ -36,6 +36,10 @@ pub(super) struct WorkflowTable {
 type NameKey = (String, WorkflowId);
 
 impl WorkflowTable {
+    pub(super) fn contains(&self, id: WorkflowId) -> bool {
+        self.rows.contains_key(&id)
+    }
+
     fn by_external(&self, key: &(SourceId, ExternalId)) -> Option<&Arc<Workflow>> {
         self.by_external.get(key).and_then(|id| self.rows.get(id))
     }

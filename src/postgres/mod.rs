@@ -12,8 +12,10 @@
 //! is re-exported as [`sqlx`].
 
 mod analytics;
+mod attachments;
 mod audit;
 mod error;
+mod executions;
 mod health;
 mod join;
 mod migrate;

@@ -11,7 +11,7 @@ use super::months::read_months;
 use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
-use crate::store::{AuditRepo, EventRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo};
+use crate::store::{AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo};
 
 /// One transaction that sees one tenant's rows.
 pub(super) struct PgTx<'c> {
@@ -79,6 +79,10 @@ impl Tx for PgTx<'_> {
     }
 
     fn workflows(&mut self) -> &mut dyn WorkflowRepo {
+        self
+    }
+
+    fn executions(&mut self) -> &mut dyn ExecutionRepo {
         self
     }
 

@@ -30,6 +30,7 @@ mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod executions;
 mod months;
 mod page;
 mod retry;
@@ -47,6 +48,7 @@ use chrono::{DateTime, Utc};
 pub use analytics::{EventFilter, EventRepo};
 pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
+pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
 pub use months::MonthDirectory;
 pub use page::page_key;
 pub use retry::{Retryable, TRIES, on_conflict};
@@ -80,6 +82,8 @@ pub trait Tx: Send {
     fn sources(&mut self) -> &mut dyn SourceRepo;
     /// The tenant's workflows.
     fn workflows(&mut self) -> &mut dyn WorkflowRepo;
+    /// The tenant's executions.
+    fn executions(&mut self) -> &mut dyn ExecutionRepo;
     /// The tenant's audit trail.
     fn audit(&mut self) -> &mut dyn AuditRepo;
     /// The tenant's analytics events.

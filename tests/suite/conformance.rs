@@ -49,4 +49,4 @@ macro_rules! areas {
     };
 }
 
-areas! { units, tenants, analytics }
+areas! { units, tenants, executions, analytics }

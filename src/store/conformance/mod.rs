@@ -12,6 +12,7 @@
 )]
 
 mod analytics;
+mod executions;
 mod fixture;
 mod tenants;
 mod units;
@@ -61,7 +62,7 @@ use list_cases;
 /// All cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [units::cases(), tenants::cases(), analytics::cases()]
+    [units::cases(), tenants::cases(), executions::cases(), analytics::cases()]
         .into_iter()
         .flatten()
         .collect()
