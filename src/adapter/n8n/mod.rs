@@ -60,3 +60,6 @@ pub struct Page<T> {
     /// What to ask for next, if there is more.
     pub next_cursor: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

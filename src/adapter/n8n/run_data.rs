@@ -117,7 +117,7 @@ impl<'t> RunData<'t> {
     }
 
     fn node(&mut self, cursor: &mut Cursor<'t, '_>, node: Key<'t>) -> Result<(), N8nError> {
-        let path = || format!("data.resultData.runData[\"{}\"]", shown(node));
+        let path = || format!("data.resultData.runData[{:?}]", shown(node));
         let mut runs = 0;
         if cursor.kind()? != Kind::Array {
             return Err(type_error(path(), "an array"));
