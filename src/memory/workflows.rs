@@ -296,7 +296,7 @@ fn insert(
         if table.by_external.contains_key(&key) {
             return Err(taken("workflows_external"));
         }
-        if !shard.sources.contains(key.0) {
+        if !shard.sources.has(key.0) {
             return Err(StoreError::new(StoreErrorKind::NotFound, operation)
                 .with_detail("workflows_source"));
         }

@@ -49,4 +49,6 @@ macro_rules! areas {
     };
 }
 
-areas! { units, tenants, analytics }
+areas! {
+    units, tenants, analytics, sources, workflows, workflow_external, workflow_lists,
+}
