@@ -45,7 +45,9 @@ const BATCH: usize = 1_000;
 async fn main() -> Outcome<()> {
     let options = Options::read(std::env::args().skip(1))?;
     let lines = Lines::read(&options.files)?;
-    let clock = Arc::new(ReplayClock { not_before: lines.latest });
+    let clock = Arc::new(ReplayClock {
+        not_before: lines.latest,
+    });
     let store = open(&options, clock).await?;
     let tenantry = Tenantry::new(Arc::clone(&store));
     make_room(&*store, &lines).await?;
@@ -83,12 +85,18 @@ struct Options {
 
 impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut options = Self { json: false, postgres: None, files: Vec::new() };
+        let mut options = Self {
+            json: false,
+            postgres: None,
+            files: Vec::new(),
+        };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--json" => options.json = true,
                 "--postgres" => {
-                    let url = arguments.next().ok_or("--postgres needs the URL of a database")?;
+                    let url = arguments
+                        .next()
+                        .ok_or("--postgres needs the URL of a database")?;
                     options.postgres = Some(url);
                 }
                 "--help" | "-h" => {
@@ -96,7 +104,10 @@ impl Options {
                     std::process::exit(0);
                 }
                 flag if flag.starts_with('-') => {
-                    return Err(format!("{flag} is not known; there are --json and --postgres URL").into());
+                    return Err(format!(
+                        "{flag} is not known; there are --json and --postgres URL"
+                    )
+                    .into());
                 }
                 file => options.files.push(file.to_owned()),
             }
@@ -131,7 +142,9 @@ async fn open(options: &Options, clock: Arc<dyn Clock>) -> Outcome<Arc<dyn Store
 /// A store keeps months; the reports may be older than those it begins with.
 async fn make_room(store: &dyn Store, lines: &Lines) -> Outcome<()> {
     let mut unit = store.begin_platform(&PlatformContext::system()).await?;
-    unit.months().ensure(Month::of(lines.earliest), Month::of(lines.latest)).await?;
+    unit.months()
+        .ensure(Month::of(lines.earliest), Month::of(lines.latest))
+        .await?;
     unit.commit().await?;
     Ok(())
 }
@@ -157,15 +170,22 @@ impl Lines {
             text
         };
         let now = SystemClock.now();
-        let mut lines =
-            Self { of_tenant: [Vec::new(), Vec::new()], unreadable: Vec::new(), earliest: now, latest: DateTime::UNIX_EPOCH };
+        let mut lines = Self {
+            of_tenant: [Vec::new(), Vec::new()],
+            unreadable: Vec::new(),
+            earliest: now,
+            latest: DateTime::UNIX_EPOCH,
+        };
         let policy = PayloadPolicy::default();
         for item in n8n::parse_many(&text, &policy) {
             let index = item.index;
             match item.result {
                 Ok(report) => lines.take(index, report),
                 Err(error) => {
-                    lines.unreadable.push(Rejected { index, reason: error.to_string() });
+                    lines.unreadable.push(Rejected {
+                        index,
+                        reason: error.to_string(),
+                    });
                 }
             }
         }
@@ -176,7 +196,12 @@ impl Lines {
         let end = report.stopped_at().unwrap_or(report.started_at());
         self.earliest = self.earliest.min(report.started_at()).min(end);
         self.latest = self.latest.max(report.started_at()).max(end);
-        let odd = report.external_id().as_str().bytes().last().is_some_and(|last| last % 2 == 1);
+        let odd = report
+            .external_id()
+            .as_str()
+            .bytes()
+            .last()
+            .is_some_and(|last| last % 2 == 1);
         let [acme, globex] = &mut self.of_tenant;
         if odd { acme } else { globex }.push((index, report));
     }
@@ -192,14 +217,28 @@ struct Tenant {
 impl Tenant {
     async fn create(tenantry: &Tenantry, name: &'static str) -> Outcome<Self> {
         let operator = PlatformContext::system();
-        let tenant = tenantry.tenants().create(&operator, NewTenant::named(name)?).await?;
+        let tenant = tenantry
+            .tenants()
+            .create(&operator, NewTenant::named(name)?)
+            .await?;
         let ctx = Context::system(tenant.id);
-        let source = tenantry.sources().register(&ctx, Name::new("n8n")?).await?.id;
+        let source = tenantry
+            .sources()
+            .register(&ctx, Name::new("n8n")?)
+            .await?
+            .id;
         let snapshots = n8n::parse_workflows(WORKFLOWS)
             .map(|item| item.result)
             .collect::<Result<Vec<_>, _>>()?;
-        tenantry.workflows().import(&ctx, source, &snapshots).await?;
-        Ok(Self { id: tenant.id, name, source })
+        tenantry
+            .workflows()
+            .import(&ctx, source, &snapshots)
+            .await?;
+        Ok(Self {
+            id: tenant.id,
+            name,
+            source,
+        })
     }
 
     fn context(&self) -> Context {
@@ -214,12 +253,18 @@ impl Tenant {
             let filter = ExecutionFilter::default();
             let page = tenantry.executions().list(&ctx, &filter, &request).await?;
             for execution in &page.items {
-                *summary.by_status.entry(execution.status.to_string()).or_default() += 1;
+                *summary
+                    .by_status
+                    .entry(execution.status.to_string())
+                    .or_default() += 1;
             }
             let Some(next) = page.next else { break };
             request = PageRequest::first(PageRequest::MAX).after(next);
         }
-        let whole = Period::new(Month::of(lines.earliest).start(), Month::of(lines.latest).end())?;
+        let whole = Period::new(
+            Month::of(lines.earliest).start(),
+            Month::of(lines.latest).end(),
+        )?;
         for total in tenantry.metering().totals(&ctx, &whole, None).await? {
             summary.usage.insert(total.meter.to_string(), total.value);
         }
@@ -251,18 +296,28 @@ struct Run {
 }
 
 async fn sync(tenantry: &Tenantry, tenants: &[Tenant; 2], lines: &Lines) -> Outcome<Run> {
-    let mut run = Run { rejected: lines.unreadable.clone(), ..Run::default() };
+    let mut run = Run {
+        rejected: lines.unreadable.clone(),
+        ..Run::default()
+    };
     let bar = progress(lines.of_tenant.iter().map(Vec::len).sum());
     for (tenant, reports) in tenants.iter().zip(&lines.of_tenant) {
         for batch in reports.chunks(BATCH) {
-            let (places, reports): (Vec<usize>, Vec<ExecutionReport>) = batch.iter().cloned().unzip();
-            let done = tenantry.executions().sync(&tenant.context(), tenant.source, &reports).await?;
+            let (places, reports): (Vec<usize>, Vec<ExecutionReport>) =
+                batch.iter().cloned().unzip();
+            let done = tenantry
+                .executions()
+                .sync(&tenant.context(), tenant.source, &reports)
+                .await?;
             let SyncCounts { stored, known, .. } = done.counts();
             run.stored += stored;
             run.known += known;
             for (place, reason) in done.rejected() {
                 let index = places.get(place).copied().unwrap_or(place);
-                run.rejected.push(Rejected { index, reason: reason.to_string() });
+                run.rejected.push(Rejected {
+                    index,
+                    reason: reason.to_string(),
+                });
             }
             bar.inc(u64::try_from(reports.len())?);
         }
@@ -278,7 +333,8 @@ fn progress(reports: usize) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} reports, {per_sec}, {eta} left");
-    ProgressBar::new(reports as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(reports as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Stands for the host's way to its users: a web socket, a queue.
@@ -291,14 +347,21 @@ impl Updates {
     }
 
     fn last(&self) -> Option<Delivery> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last()
+            .cloned()
     }
 }
 
 #[async_trait]
 impl Publisher for Updates {
     async fn publish(&self, delivery: &Delivery) -> Result<(), PublishError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.clone());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(delivery.clone());
         Ok(())
     }
 }
@@ -329,14 +392,23 @@ impl<'r> Totals<'r> {
             .into_iter()
             .filter_map(|(meter, sum)| Some((meter, sum.normalize().to_string().parse().ok()?)))
             .collect();
-        Self { first, by_status, usage, published, second_run }
+        Self {
+            first,
+            by_status,
+            usage,
+            published,
+            second_run,
+        }
     }
 }
 
 fn show(tenants: &[Tenant], summaries: &[Summary], first: &Run, second: &Run, updates: &Updates) {
     println!(
         "{} reports: {} stored, {} known, {} rejected",
-        first.reports, first.stored, first.known, first.rejected.len()
+        first.reports,
+        first.stored,
+        first.known,
+        first.rejected.len()
     );
     for Rejected { index, reason } in &first.rejected {
         println!("  line {index}: {reason}");
@@ -354,25 +426,40 @@ fn show(tenants: &[Tenant], summaries: &[Summary], first: &Run, second: &Run, up
     }
     println!("\n{} updates published", updates.count());
     if let Some(last) = updates.last() {
-        println!("  the last, of {} as number {}:\n  {}", last.key, last.sequence, last.payload);
+        println!(
+            "  the last, of {} as number {}:\n  {}",
+            last.key, last.sequence, last.payload
+        );
     }
     println!(
         "\nthe same files again: {} stored, {} known, {} rejected",
-        second.stored, second.known, second.rejected.len()
+        second.stored,
+        second.known,
+        second.rejected.len()
     );
 }
 
 async fn show_isolation(tenantry: &Tenantry, tenants: &[Tenant; 2]) -> Outcome<()> {
     let [acme, globex] = tenants;
     let filter = ExecutionFilter::default();
-    let of_acme =
-        tenantry.executions().list(&acme.context(), &filter, &PageRequest::first(1)).await?;
+    let of_acme = tenantry
+        .executions()
+        .list(&acme.context(), &filter, &PageRequest::first(1))
+        .await?;
     if let Some(execution) = of_acme.items.first() {
-        let seen = tenantry.executions().get(&globex.context(), execution.id).await;
-        println!("an execution of {}, asked for by {}: {}", acme.name, globex.name, match seen {
-            Ok(_) => "found".to_owned(),
-            Err(error) => error.to_string(),
-        });
+        let seen = tenantry
+            .executions()
+            .get(&globex.context(), execution.id)
+            .await;
+        println!(
+            "an execution of {}, asked for by {}: {}",
+            acme.name,
+            globex.name,
+            match seen {
+                Ok(_) => "found".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        );
     }
     Ok(())
 }

@@ -45,7 +45,11 @@ impl ExecutionTable {
 
     fn put(&mut self, execution: Arc<Execution>) {
         let place = (execution.started_at, execution.id);
-        match self.rows.get(&execution.id).map(|former| (former.started_at, former.id)) {
+        match self
+            .rows
+            .get(&execution.id)
+            .map(|former| (former.started_at, former.id))
+        {
             Some(former) if former == place => {}
             former => {
                 let of_workflow = self.by_workflow.entry(execution.workflow).or_default();
@@ -71,9 +75,15 @@ impl ExecutionTable {
             None => Some(&self.by_time),
         };
         let at = |instant| (instant, ExecutionId::from_uuid(uuid::Uuid::nil()));
-        let from = filter.started.map_or(Bound::Unbounded, |period| Bound::Included(at(period.start())));
+        let from = filter.started.map_or(Bound::Unbounded, |period| {
+            Bound::Included(at(period.start()))
+        });
         let end = filter.started.map(|period| at(period.end()));
-        let to = before.into_iter().chain(end).min().map_or(Bound::Unbounded, Bound::Excluded);
+        let to = before
+            .into_iter()
+            .chain(end)
+            .min()
+            .map_or(Bound::Unbounded, Bound::Excluded);
         let status = filter.status;
         order
             .into_iter()
@@ -92,10 +102,10 @@ fn check_references(
     let missing = |constraint: &str| {
         Err(StoreError::new(StoreErrorKind::NotFound, operation).with_detail(constraint))
     };
-    if !shard.sources.contains(execution.source) {
+    if !shard.sources.has(execution.source) {
         return missing("executions_tenant_id_source_id_fkey");
     }
-    if !shard.workflows.contains(execution.workflow) {
+    if !shard.workflows.has(execution.workflow) {
         return missing("executions_tenant_id_workflow_id_fkey");
     }
     Ok(())
@@ -105,7 +115,11 @@ fn check_references(
 impl ExecutionRepo for MemoryTx {
     async fn get(&mut self, id: ExecutionId) -> StoreResult<Option<Execution>> {
         let shard = self.read("executions.get")?;
-        Ok(shard.executions.rows.get(&id).map(|row| Execution::clone(row)))
+        Ok(shard
+            .executions
+            .rows
+            .get(&id)
+            .map(|row| Execution::clone(row)))
     }
 
     async fn find(
@@ -115,7 +129,9 @@ impl ExecutionRepo for MemoryTx {
     ) -> StoreResult<Option<Execution>> {
         let table = &self.read("executions.find")?.executions;
         let id = table.by_external.get(&(source, external.clone()));
-        Ok(id.and_then(|id| table.rows.get(id)).map(|row| Execution::clone(row)))
+        Ok(id
+            .and_then(|id| table.rows.get(id))
+            .map(|row| Execution::clone(row)))
     }
 
     async fn lock(
@@ -128,7 +144,11 @@ impl ExecutionRepo for MemoryTx {
         let mut found = BTreeMap::new();
         for external in external {
             let key = (source, external.clone());
-            if let Some(row) = table.by_external.get(&key).and_then(|id| table.rows.get(id)) {
+            if let Some(row) = table
+                .by_external
+                .get(&key)
+                .and_then(|id| table.rows.get(id))
+            {
                 found.insert(row.id, Execution::clone(row));
             }
         }
@@ -174,7 +194,9 @@ impl ExecutionRepo for MemoryTx {
 
     async fn attach(&mut self, attachments: &[Attachments]) -> StoreResult<()> {
         const OPERATION: &str = "executions.attach";
-        let instants = attachments.iter().map(|attached| instant_of(attached.execution.as_uuid()));
+        let instants = attachments
+            .iter()
+            .map(|attached| instant_of(attached.execution.as_uuid()));
         let instants: Vec<_> = instants.map(Option::unwrap_or_default).collect();
         self.must_be_kept(OPERATION, "execution_data", instants)?;
         let attachments = attachments.to_vec();
@@ -193,12 +215,19 @@ impl ExecutionRepo for MemoryTx {
                 }
                 let taken = || Err(StoreError::new(StoreErrorKind::AlreadyExists, OPERATION));
                 for (kind, payload) in &attached.payloads {
-                    if table.payloads.insert((id, *kind), payload.clone()).is_some() {
+                    if table
+                        .payloads
+                        .insert((id, *kind), payload.clone())
+                        .is_some()
+                    {
                         return taken();
                     }
                 }
                 if !attached.errors.is_empty()
-                    && table.errors.insert(id, Arc::clone(&attached.errors)).is_some()
+                    && table
+                        .errors
+                        .insert(id, Arc::clone(&attached.errors))
+                        .is_some()
                 {
                     return taken();
                 }
@@ -250,11 +279,18 @@ impl ExecutionRepo for MemoryTx {
         started: &Period,
     ) -> StoreResult<Vec<WorkflowPerformance>> {
         let table = &self.read("executions.performance")?.executions;
-        let filter = ExecutionFilter { workflow, started: Some(*started), status: None };
+        let filter = ExecutionFilter {
+            workflow,
+            started: Some(*started),
+            status: None,
+        };
         let mut ended: BTreeMap<WorkflowId, Vec<(ExecutionStatus, i64)>> = BTreeMap::new();
         for row in table.list(&filter, None) {
             if let Some(millis) = row.duration_ms {
-                ended.entry(row.workflow).or_default().push((row.status, millis));
+                ended
+                    .entry(row.workflow)
+                    .or_default()
+                    .push((row.status, millis));
             }
         }
         Ok(ended
@@ -274,7 +310,11 @@ impl ExecutionRepo for MemoryTx {
 
     async fn errors(&mut self, id: ExecutionId) -> StoreResult<Vec<ErrorEntry>> {
         let table = &self.read("executions.errors")?.executions;
-        Ok(table.errors.get(&id).map(|entries| entries.to_vec()).unwrap_or_default())
+        Ok(table
+            .errors
+            .get(&id)
+            .map(|entries| entries.to_vec())
+            .unwrap_or_default())
     }
 
     async fn contradictions(&mut self, id: ExecutionId) -> StoreResult<Vec<Contradiction>> {

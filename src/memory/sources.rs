@@ -25,7 +25,7 @@ pub(super) struct SourceTable {
 }
 
 impl SourceTable {
-    pub(super) fn contains(&self, id: SourceId) -> bool {
+    pub(super) fn has(&self, id: SourceId) -> bool {
         self.rows.contains_key(&id)
     }
 }
@@ -60,7 +60,7 @@ impl SourceRepo for MemoryTx {
         const OPERATION: &str = "sources.insert";
         let (source, stamp) = (source.clone(), Arc::clone(&self.stamp));
         self.write(OPERATION, move |shard| {
-            if shard.sources.contains(source.id) {
+            if shard.sources.has(source.id) {
                 return Err(taken(OPERATION, "n8n_sources_pkey"));
             }
             put(shard, OPERATION, &stamp, None, &source)

@@ -13,7 +13,8 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult,
+    TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;

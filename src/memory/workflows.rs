@@ -36,7 +36,7 @@ pub(super) struct WorkflowTable {
 type NameKey = (String, WorkflowId);
 
 impl WorkflowTable {
-    pub(super) fn contains(&self, id: WorkflowId) -> bool {
+    pub(super) fn has(&self, id: WorkflowId) -> bool {
         self.rows.contains_key(&id)
     }
 
@@ -300,7 +300,7 @@ fn insert(
         if table.by_external.contains_key(&key) {
             return Err(taken("workflows_external"));
         }
-        if !shard.sources.contains(key.0) {
+        if !shard.sources.has(key.0) {
             return Err(StoreError::new(StoreErrorKind::NotFound, operation)
                 .with_detail("workflows_source"));
         }

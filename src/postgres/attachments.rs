@@ -49,8 +49,10 @@ impl<'p> Columns<'p> {
         self.ids.push(execution.as_uuid());
         self.kinds.push(kind.as_str());
         self.texts.push(payload.as_str());
-        self.bytes.push(i64::try_from(payload.bytes()).unwrap_or(i64::MAX));
-        self.masked.push(i32::try_from(payload.masked()).unwrap_or(i32::MAX));
+        self.bytes
+            .push(i64::try_from(payload.bytes()).unwrap_or(i64::MAX));
+        self.masked
+            .push(i32::try_from(payload.masked()).unwrap_or(i32::MAX));
         self.total += payload.bytes();
     }
 }
@@ -111,7 +113,10 @@ impl PgTx<'_> {
             return Ok(());
         }
         let text = |of: fn(&ErrorEntry) -> Option<&String>| -> Vec<Option<&str>> {
-            entries.iter().map(|(_, _, entry)| of(entry).map(String::as_str)).collect()
+            entries
+                .iter()
+                .map(|(_, _, entry)| of(entry).map(String::as_str))
+                .collect()
         };
         let ids: Vec<Uuid> = entries
             .iter()
@@ -123,7 +128,10 @@ impl PgTx<'_> {
             .map(|(_, number, _)| i32::try_from(*number).unwrap_or(i32::MAX))
             .collect();
         let cleaned: Vec<bool> = entries.iter().map(|(_, _, entry)| entry.cleaned).collect();
-        let occurred: Vec<_> = entries.iter().map(|(_, _, entry)| entry.occurred_at).collect();
+        let occurred: Vec<_> = entries
+            .iter()
+            .map(|(_, _, entry)| entry.occurred_at)
+            .collect();
         let done = sqlx::query!(
             "INSERT INTO tenantry.error_logs (tenant_id, id, execution_id, entry, node, error_type,
                 message, description, stack, cleaned, occurred_at)

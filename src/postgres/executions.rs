@@ -71,7 +71,8 @@ impl ExecutionRow {
 }
 
 fn status(operation: &'static str, place: &str, text: &str) -> StoreResult<ExecutionStatus> {
-    text.parse().map_err(|error: StatusError| corrupt(operation, place, error))
+    text.parse()
+        .map_err(|error: StatusError| corrupt(operation, place, error))
 }
 
 /// The columns of a batch of executions, for UNNEST.
@@ -108,7 +109,11 @@ impl Rows {
             rows.triggered_by.push(row.triggered_by.map(Into::into));
             rows.modes.push(row.mode.as_str().to_owned());
             rows.statuses.push(row.status.as_str());
-            rows.status_texts.push(row.status_text.as_ref().map(|text| text.as_str().to_owned()));
+            rows.status_texts.push(
+                row.status_text
+                    .as_ref()
+                    .map(|text| text.as_str().to_owned()),
+            );
             rows.started.push(row.started_at);
             rows.wait_till.push(row.wait_till);
             rows.finished.push(row.finished_at);
@@ -140,7 +145,8 @@ impl ExecutionRepo for PgTx<'_> {
         .fetch_optional(self.session.run(OPERATION)?)
         .await;
         let row = self.session.check(OPERATION, row)?;
-        self.session.keep(row.map(|row| row.read(OPERATION)).transpose())
+        self.session
+            .keep(row.map(|row| row.read(OPERATION)).transpose())
     }
 
     async fn find(
@@ -164,7 +170,8 @@ impl ExecutionRepo for PgTx<'_> {
         .fetch_optional(self.session.run(OPERATION)?)
         .await;
         let row = self.session.check(OPERATION, row)?;
-        self.session.keep(row.map(|row| row.read(OPERATION)).transpose())
+        self.session
+            .keep(row.map(|row| row.read(OPERATION)).transpose())
     }
 
     async fn lock(
@@ -191,7 +198,8 @@ impl ExecutionRepo for PgTx<'_> {
         .fetch_all(self.session.run(OPERATION)?)
         .await;
         let rows = self.session.check(OPERATION, rows)?;
-        self.session.keep(rows.into_iter().map(|row| row.read(OPERATION)).collect())
+        self.session
+            .keep(rows.into_iter().map(|row| row.read(OPERATION)).collect())
     }
 
     async fn insert(&mut self, executions: &[Execution]) -> StoreResult<()> {
@@ -232,7 +240,8 @@ impl ExecutionRepo for PgTx<'_> {
         .execute(self.session.run(OPERATION)?)
         .await;
         let inserted = self.session.check(OPERATION, inserted)?.rows_affected();
-        self.session.keep(all(OPERATION, inserted, executions.len()))
+        self.session
+            .keep(all(OPERATION, inserted, executions.len()))
     }
 
     async fn update(&mut self, updates: &[ExecutionUpdate]) -> StoreResult<()> {
@@ -290,9 +299,15 @@ impl ExecutionRepo for PgTx<'_> {
             contradictions.iter().map(of).collect()
         };
         let state = |of: fn(&Contradiction) -> ExecutionStatus| -> Vec<&'static str> {
-            contradictions.iter().map(|told| of(told).as_str()).collect()
+            contradictions
+                .iter()
+                .map(|told| of(told).as_str())
+                .collect()
         };
-        let ids: Vec<Uuid> = contradictions.iter().map(|told| told.execution.as_uuid()).collect();
+        let ids: Vec<Uuid> = contradictions
+            .iter()
+            .map(|told| told.execution.as_uuid())
+            .collect();
         let kept = sqlx::query!(
             "INSERT INTO tenantry.execution_contradictions (tenant_id, execution_id, kept_status,
                 kept_at, reported_status, reported_at, observed_at)
@@ -359,7 +374,11 @@ impl ExecutionRepo for PgTx<'_> {
         .await;
         let rows = self.session.check(OPERATION, rows)?;
         let rows = rows.into_iter().map(|row| row.read(OPERATION)).collect();
-        Ok(Page::of(self.session.keep(rows)?, limit, |row: &Execution| (row.started_at, row.id)))
+        Ok(Page::of(
+            self.session.keep(rows)?,
+            limit,
+            |row: &Execution| (row.started_at, row.id),
+        ))
     }
 
     async fn performance(
@@ -438,9 +457,8 @@ impl ExecutionRepo for PgTx<'_> {
         let rows = self.session.check(OPERATION, rows)?;
         let place = format!("execution_contradictions {id}");
         let read = rows.into_iter().map(|row| {
-            let end = |text: &str, at| {
-                status(OPERATION, &place, text).map(|status| End { status, at })
-            };
+            let end =
+                |text: &str, at| status(OPERATION, &place, text).map(|status| End { status, at });
             Ok(Contradiction {
                 execution: id,
                 kept: end(&row.kept_status, row.kept_at)?,

@@ -11,7 +11,10 @@ use super::months::read_months;
 use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
-use crate::store::{AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo};
+use crate::store::{
+    AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork,
+    Window, WorkflowRepo,
+};
 
 /// One transaction that sees one tenant's rows.
 pub(super) struct PgTx<'c> {

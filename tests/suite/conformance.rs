@@ -49,4 +49,13 @@ macro_rules! areas {
     };
 }
 
-areas! { units, tenants, executions, analytics }
+areas! {
+    units,
+    tenants,
+    sources,
+    workflows,
+    workflow_external,
+    workflow_lists,
+    executions,
+    analytics,
+}

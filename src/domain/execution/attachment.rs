@@ -73,5 +73,8 @@ impl ExecutionReport {
 pub fn error_log_id(execution: ExecutionId, entry: usize) -> ErrorLogId {
     let instant = instant_of(execution.as_uuid()).unwrap_or_default();
     let entry = u64::try_from(entry).unwrap_or(u64::MAX);
-    derived(instant, &[execution.as_uuid().as_bytes(), &entry.to_be_bytes()])
+    derived(
+        instant,
+        &[execution.as_uuid().as_bytes(), &entry.to_be_bytes()],
+    )
 }

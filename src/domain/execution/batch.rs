@@ -175,7 +175,8 @@ impl<'r> Batch<'r> {
         id: impl FnOnce(DateTime<Utc>) -> ExecutionId,
     ) {
         let outcome = self.decide(report, workflow, id);
-        self.outcomes.push(outcome.unwrap_or_else(SyncOutcome::Rejected));
+        self.outcomes
+            .push(outcome.unwrap_or_else(SyncOutcome::Rejected));
     }
 
     fn decide(
@@ -204,18 +205,26 @@ impl<'r> Batch<'r> {
                     completed: first.completed,
                     changed: true,
                 });
-                return Ok(SyncOutcome::Stored { execution: id, completed });
+                return Ok(SyncOutcome::Stored {
+                    execution: id,
+                    completed,
+                });
             }
         };
         let Some(row) = row else {
-            return Err(Rejection::UnknownWorkflow { workflow: report.workflow().clone() });
+            return Err(Rejection::UnknownWorkflow {
+                workflow: report.workflow().clone(),
+            });
         };
         let execution = row.execution.id;
         match row.execution.observe(report, self.policy, self.now) {
             Observation::Known => Ok(SyncOutcome::Known { execution }),
             Observation::Contradiction(told) => {
                 self.contradictions.push((place, *told));
-                Ok(SyncOutcome::Contradicted { execution, recorded: false })
+                Ok(SyncOutcome::Contradicted {
+                    execution,
+                    recorded: false,
+                })
             }
             Observation::Advanced(advance) => {
                 if advance.moved && row.read.is_some() {
@@ -232,13 +241,20 @@ impl<'r> Batch<'r> {
                     row.attach = Some(place);
                 }
                 row.completed = advance.completed.or(row.completed.take());
-                Ok(SyncOutcome::Stored { execution, completed })
+                Ok(SyncOutcome::Stored {
+                    execution,
+                    completed,
+                })
             }
         }
     }
 
     fn within(&self, instant: DateTime<Utc>) -> Result<(), Rejection> {
-        if self.window.holds(instant) { Ok(()) } else { Err(outside(&self.window, instant)) }
+        if self.window.holds(instant) {
+            Ok(())
+        } else {
+            Err(outside(&self.window, instant))
+        }
     }
 
     /// What is to be written.
@@ -251,10 +267,15 @@ impl<'r> Batch<'r> {
         };
         for row in self.rows.into_iter().filter(|row| row.changed) {
             if let Some(place) = row.attach {
-                writes.attached.push((row.execution.id, row.read.is_some(), place));
+                writes
+                    .attached
+                    .push((row.execution.id, row.read.is_some(), place));
             }
             if let Some(completed) = row.completed {
-                writes.ended.push(Ended { execution: row.execution.clone(), completed });
+                writes.ended.push(Ended {
+                    execution: row.execution.clone(),
+                    completed,
+                });
             }
             match row.read {
                 None => writes.new.push(row.execution),
@@ -266,7 +287,10 @@ impl<'r> Batch<'r> {
 }
 
 fn outside(window: &Window, instant: DateTime<Utc>) -> Rejection {
-    Rejection::OutsideWindow { instant, window: window.describe() }
+    Rejection::OutsideWindow {
+        instant,
+        window: window.describe(),
+    }
 }
 
 /// What became of a batch, report by report.
@@ -303,10 +327,13 @@ impl SyncReport {
 
     /// The reports that were not taken: their places in the batch, and why.
     pub fn rejected(&self) -> impl Iterator<Item = (usize, &Rejection)> {
-        self.outcomes.iter().enumerate().filter_map(|(place, outcome)| match outcome {
-            SyncOutcome::Rejected(reason) => Some((place, reason)),
-            _ => None,
-        })
+        self.outcomes
+            .iter()
+            .enumerate()
+            .filter_map(|(place, outcome)| match outcome {
+                SyncOutcome::Rejected(reason) => Some((place, reason)),
+                _ => None,
+            })
     }
 
     /// How many met which fate.

@@ -14,8 +14,12 @@
 mod analytics;
 mod executions;
 mod fixture;
+mod sources;
 mod tenants;
 mod units;
+mod workflow_external;
+mod workflow_lists;
+mod workflows;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -62,10 +66,19 @@ use list_cases;
 /// All cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [units::cases(), tenants::cases(), executions::cases(), analytics::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        units::cases(),
+        tenants::cases(),
+        sources::cases(),
+        workflows::cases(),
+        workflow_external::cases(),
+        workflow_lists::cases(),
+        executions::cases(),
+        analytics::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The areas that have cases, in the order of [`cases`].
