@@ -12,6 +12,8 @@
 mod backend;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
+#[cfg(feature = "postgres")]
+mod isolation;
 mod layering;
 #[cfg(feature = "postgres")]
 mod support;
