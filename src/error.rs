@@ -1,6 +1,7 @@
 //! The one error type of the services.
 
 use crate::domain::access::Denied;
+use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
 use crate::domain::page::CursorError;
 use crate::domain::tenancy::TenancyError;
@@ -73,6 +74,9 @@ pub enum Error {
     /// A broken rule about tenants.
     #[error(transparent)]
     Tenancy(#[from] TenancyError),
+    /// A broken rule about users and roles.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,8 +98,9 @@ impl Error {
             Self::Stale { .. } => ErrorKind::Stale,
             Self::Denied(_) => ErrorKind::Forbidden,
             Self::Text(_) | Self::Document(_) | Self::Cursor(_) => ErrorKind::Invalid,
-            Self::Tenancy(TenancyError::NotActive { .. }) => ErrorKind::Forbidden,
-            Self::Tenancy(_) => ErrorKind::Invalid,
+            Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
+            | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
+            Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Conflict => ErrorKind::Conflict,
                 StoreErrorKind::AlreadyExists => ErrorKind::AlreadyExists,

@@ -11,9 +11,11 @@
 mod audit;
 mod months;
 mod platform;
+mod roles;
 mod state;
 mod tenants;
 mod unit;
+mod users;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::audit::AuditTable;
+use super::roles::RoleTable;
+use super::users::UserTable;
 use crate::domain::ids::TenantId;
 use crate::domain::tenancy::{DomainName, Tenant};
 use crate::domain::time::Month;
@@ -23,6 +25,8 @@ pub(super) struct Shard {
     pub(super) tenant: Option<Tenant>,
     /// Counts the commits of units that locked the tenant.
     pub(super) locks: u64,
+    pub(super) users: UserTable,
+    pub(super) roles: RoleTable,
     pub(super) audit: AuditTable,
 }
 

@@ -12,7 +12,8 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, Window,
+    AuditRepo, RoleRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork,
+    UserRepo, Window,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
@@ -134,6 +135,14 @@ impl Tx for MemoryTx {
     }
 
     fn tenants(&mut self) -> &mut dyn TenantRepo {
+        self
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepo {
+        self
+    }
+
+    fn roles(&mut self) -> &mut dyn RoleRepo {
         self
     }
 

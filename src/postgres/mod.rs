@@ -19,10 +19,12 @@ mod migrate;
 mod months;
 mod platform;
 mod role;
+mod roles;
 mod session;
 mod statement;
 mod tenants;
 mod unit;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,9 @@ use super::months::read_months;
 use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
-use crate::store::{AuditRepo, StoreResult, TenantRepo, Tx, UnitOfWork, Window};
+use crate::store::{
+    AuditRepo, RoleRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window,
+};
 
 /// One transaction that sees one tenant's rows.
 pub(super) struct PgTx<'c> {
@@ -71,6 +73,14 @@ impl Tx for PgTx<'_> {
     }
 
     fn tenants(&mut self) -> &mut dyn TenantRepo {
+        self
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepo {
+        self
+    }
+
+    fn roles(&mut self) -> &mut dyn RoleRepo {
         self
     }
 

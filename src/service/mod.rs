@@ -5,11 +5,15 @@
 //! hold together.
 
 mod access;
+mod roles;
 mod tenants;
+mod users;
 
 use std::sync::Arc;
 
+pub use roles::Roles;
 pub use tenants::{TenantChange, Tenants};
+pub use users::Users;
 
 use crate::store::Store;
 
@@ -36,5 +40,17 @@ impl Tenantry {
     #[must_use]
     pub fn tenants(&self) -> Tenants {
         Tenants::new(Arc::clone(&self.store))
+    }
+
+    /// Users: people of a tenant, from the first day to the erasure.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        Users::new(Arc::clone(&self.store))
+    }
+
+    /// Roles: what users may do, and who gave it to them.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        Roles::new(Arc::clone(&self.store))
     }
 }

@@ -32,8 +32,10 @@ mod error;
 mod months;
 mod page;
 mod retry;
+mod roles;
 mod runtime;
 mod tenants;
+mod users;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -46,11 +48,13 @@ pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use months::{AHEAD, MonthDirectory, Window};
 pub use page::page_key;
 pub use retry::{Retryable, TRIES, on_conflict};
+pub use roles::RoleRepo;
 pub use runtime::{
     Clock, Entropy, FixedEntropy, ManualClock, Sleeper, SystemClock, SystemEntropy, YieldSleeper,
     unit_time,
 };
 pub use tenants::{TenantDirectory, TenantRepo};
+pub use users::UserRepo;
 
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;
@@ -69,6 +73,10 @@ pub trait Tx: Send {
 
     /// The tenant itself.
     fn tenants(&mut self) -> &mut dyn TenantRepo;
+    /// The tenant's users.
+    fn users(&mut self) -> &mut dyn UserRepo;
+    /// The tenant's roles, and who has them.
+    fn roles(&mut self) -> &mut dyn RoleRepo;
     /// The tenant's audit trail.
     fn audit(&mut self) -> &mut dyn AuditRepo;
 }

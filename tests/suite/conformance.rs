@@ -49,4 +49,4 @@ macro_rules! areas {
     };
 }
 
-areas! { units, tenants }
+areas! { units, tenants, users, roles }

@@ -12,8 +12,10 @@
 )]
 
 mod fixture;
+mod roles;
 mod tenants;
 mod units;
+mod users;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -60,10 +62,15 @@ use list_cases;
 /// All cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [units::cases(), tenants::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        units::cases(),
+        tenants::cases(),
+        users::cases(),
+        roles::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The areas that have cases, in the order of [`cases`].
