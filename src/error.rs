@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::access::Denied;
+use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
 use crate::domain::page::CursorError;
 use crate::domain::tenancy::TenancyError;
@@ -85,6 +86,9 @@ pub enum Error {
     /// A broken rule about tenants.
     #[error(transparent)]
     Tenancy(#[from] TenancyError),
+    /// A broken rule about users and roles.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,8 +119,9 @@ impl Error {
             Self::Denied(_) => ErrorKind::Forbidden,
             Self::OutsideWindow { .. } => ErrorKind::Invalid,
             Self::Text(_) | Self::Document(_) | Self::Cursor(_) => ErrorKind::Invalid,
-            Self::Tenancy(TenancyError::NotActive { .. }) => ErrorKind::Forbidden,
-            Self::Tenancy(_) => ErrorKind::Invalid,
+            Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
+            | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
+            Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Conflict => ErrorKind::Conflict,
                 StoreErrorKind::AlreadyExists => ErrorKind::AlreadyExists,

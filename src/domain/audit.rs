@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::context::{Actor, Origin};
-use super::ids::AuditId;
+use super::ids::{AuditId, UserId};
 use super::text::TextError;
 
 /// What happened to a row.
@@ -110,6 +110,50 @@ pub const SECRET_KEYS: [&str; 16] = [
     "token",
     "x-api-key",
 ];
+
+/// The columns of a user's row that tell who the person is. The database has the same list; a case
+/// of the conformance suite compares what both do.
+pub const PERSONAL: [&str; 6] = [
+    "subject",
+    "email",
+    "email_key",
+    "full_name",
+    "preferences",
+    "last_login_at",
+];
+
+/// What stands in the trail for a value of an erased person.
+pub const ERASED: &str = "[erased]";
+
+/// An entry without what it tells of an erased person; `None` if it tells nothing.
+///
+/// Entries about the person's own row lose the values that were personal; entries of what the
+/// person did lose from where. Ids, instants and reasons stay: a host keeps names out of reasons.
+#[must_use]
+pub fn without_person(entry: &AuditEntry, person: UserId) -> Option<AuditEntry> {
+    let about = entry.resource_type == "users" && entry.resource_id == Some(person.as_uuid());
+    let by = entry.actor.user() == Some(person);
+    if !about && !by {
+        return None;
+    }
+    let mut entry = entry.clone();
+    if about {
+        for values in [&mut entry.old_values, &mut entry.new_values] {
+            for (column, value) in values.iter_mut() {
+                if PERSONAL.contains(&column.as_str()) && !value.is_null() {
+                    *value = Value::String(ERASED.to_owned());
+                }
+            }
+        }
+    }
+    if by {
+        entry.origin = Origin {
+            request: entry.origin.request,
+            ..Origin::default()
+        };
+    }
+    Some(entry)
+}
 
 /// What a write did to a row, as the trail keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -312,6 +356,43 @@ mod tests {
         let hash = hidden["smtp"]["Password"].as_str().unwrap();
         assert_eq!(hash, format!("sha256:{}", sha256_hex(b"p1")));
         assert_ne!(hash, secret_hash(&json!("p2")));
+    }
+
+    #[test]
+    fn an_erased_person_leaves_ids_and_instants() {
+        let person = UserId::from_uuid(Uuid::from_u128(1));
+        let entry = |actor, kind: &str| AuditEntry {
+            id: Uuid::nil().into(),
+            actor,
+            action: AuditAction::Update,
+            resource_type: kind.to_owned(),
+            resource_id: Some(person.as_uuid()),
+            old_values: row(json!({"email": "a@b", "subject": null, "status": "active"})),
+            new_values: Map::new(),
+            origin: Origin {
+                ip: Some([127, 0, 0, 1].into()),
+                user_agent: Some("x".to_owned()),
+                session: Some("s".to_owned()),
+                request: Some("r".to_owned()),
+            },
+            reason: None,
+            database_user: None,
+            created_at: DateTime::UNIX_EPOCH,
+        };
+        let about = entry(Actor::System, "users");
+        let redacted = without_person(&about, person).unwrap();
+        let left = json!({"email": ERASED, "subject": null, "status": "active"});
+        assert_eq!(redacted.old_values, row(left));
+        assert_eq!(redacted.origin, about.origin);
+        let by = entry(Actor::User(person), "workflows");
+        let redacted = without_person(&by, person).unwrap();
+        assert_eq!(redacted.old_values, by.old_values);
+        assert_eq!(redacted.origin.request.as_deref(), Some("r"));
+        assert_eq!((redacted.origin.ip, redacted.origin.session), (None, None));
+        assert_eq!(
+            without_person(&entry(Actor::System, "workflows"), person),
+            None
+        );
     }
 
     #[test]

@@ -87,6 +87,8 @@ ids! {
     UserId;
     /// One grant of a role to a user.
     GrantId;
+    /// A role that a tenant defined.
+    RoleId;
     /// A registered n8n instance (or another origin of executions) of one tenant.
     SourceId;
     /// A workflow.

@@ -7,6 +7,7 @@ pub mod analytics;
 pub mod audit;
 pub mod context;
 pub mod execution;
+pub mod identity;
 pub mod ids;
 pub mod json;
 pub mod money;

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use icu_locale_core::LanguageIdentifier;
 use serde::{Deserialize, Serialize};
 
+use super::access::Permission;
 use super::ids::TenantId;
 use super::json::{Document, DocumentError};
 use super::money::Currency;
@@ -38,6 +39,9 @@ pub enum TenancyError {
         /// The state it is in.
         status: TenantStatus,
     },
+    /// A read of a closed tenant by one of its users.
+    #[error("tenant is closed; only the operator can read it")]
+    Closed,
 }
 
 /// The states of a tenant.
@@ -61,6 +65,20 @@ impl TenantStatus {
             Self::Active => "active",
             Self::Suspended => "suspended",
             Self::Closed => "closed",
+        }
+    }
+
+    /// Checks that the tenant's users may use the permission in this state: all of them while it
+    /// is active, those that read while it is suspended, none when it is closed.
+    ///
+    /// # Errors
+    /// [`TenancyError::NotActive`] for a write, [`TenancyError::Closed`] for a read.
+    pub fn must_admit(self, permission: Permission) -> Result<(), TenancyError> {
+        match self {
+            Self::Active => Ok(()),
+            Self::Suspended if permission.is_read() => Ok(()),
+            Self::Closed if permission.is_read() => Err(TenancyError::Closed),
+            status => Err(TenancyError::NotActive { status }),
         }
     }
 }
@@ -422,6 +440,18 @@ mod tests {
             tenant.suspend(now).unwrap_err().to_string(),
             "tenant is closed; it cannot become suspended"
         );
+    }
+
+    #[test]
+    fn users_read_a_suspended_tenant_and_nothing_of_a_closed_one() {
+        use TenantStatus::{Active, Closed, Suspended};
+        let (read, write) = (Permission::UsersRead, Permission::UsersManage);
+        assert_eq!(Active.must_admit(write), Ok(()));
+        assert_eq!(Suspended.must_admit(read), Ok(()));
+        let refused = TenancyError::NotActive { status: Suspended };
+        assert_eq!(Suspended.must_admit(write), Err(refused));
+        assert_eq!(Closed.must_admit(read), Err(TenancyError::Closed));
+        assert!(Closed.must_admit(write).is_err());
     }
 
     #[test]

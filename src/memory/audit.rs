@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::unit::MemoryTx;
-use crate::domain::audit::{AuditEntry, difference};
+use crate::domain::audit::{AuditEntry, difference, without_person};
 use crate::domain::context::PlatformContext;
-use crate::domain::ids::{AuditId, numbered};
+use crate::domain::identity::UserStatus;
+use crate::domain::ids::{AuditId, UserId, numbered};
 use crate::domain::page::{Page, PageRequest};
-use crate::store::{AuditFilter, AuditRepo, StoreResult, page_key};
+use crate::store::{AuditFilter, AuditRepo, StoreError, StoreErrorKind, StoreResult, page_key};
 
 /// Who, from where, why and when: the same for every entry of one unit.
 #[derive(Debug)]
@@ -73,6 +74,20 @@ impl AuditTable {
         };
         self.entries.insert(id, Arc::new(entry));
     }
+
+    /// Takes what tells who a person was out of all entries; answers how many are by or about them.
+    fn forget(&mut self, person: UserId) -> u64 {
+        let found: Vec<_> = self
+            .entries
+            .values()
+            .filter_map(|entry| without_person(entry, person))
+            .collect();
+        let count = found.len() as u64;
+        for entry in found {
+            self.entries.insert(entry.id, Arc::new(entry));
+        }
+        count
+    }
 }
 
 #[async_trait]
@@ -97,6 +112,19 @@ impl AuditRepo for MemoryTx {
             .map(|entry| AuditEntry::clone(entry))
             .collect();
         Ok(Page::of(rows, page.limit(), |entry| entry.id))
+    }
+
+    async fn forget(&mut self, person: UserId) -> StoreResult<u64> {
+        const OPERATION: &str = "audit.forget";
+        self.write(OPERATION, move |shard| {
+            let user = shard.users.get(person);
+            if user.is_some_and(|user| user.status == UserStatus::Erased) {
+                Ok(shard.audit.forget(person))
+            } else {
+                Err(StoreError::new(StoreErrorKind::Invalid, OPERATION)
+                    .with_detail("forget_in_audit_erased"))
+            }
+        })
     }
 }
 

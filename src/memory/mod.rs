@@ -18,6 +18,8 @@ mod state;
 mod tenants;
 mod unit;
 mod workflows;
+mod roles;
+mod users;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -9,6 +9,8 @@ use super::audit::AuditTable;
 use super::executions::ExecutionTable;
 use super::sources::SourceTable;
 use super::workflows::WorkflowTable;
+use super::roles::RoleTable;
+use super::users::UserTable;
 use crate::domain::ids::TenantId;
 use crate::domain::tenancy::{DomainName, Tenant};
 use crate::domain::time::Month;
@@ -31,6 +33,8 @@ pub(super) struct Shard {
     pub(super) sources: SourceTable,
     pub(super) workflows: WorkflowTable,
     pub(super) executions: ExecutionTable,
+    pub(super) users: UserTable,
+    pub(super) roles: RoleTable,
     pub(super) audit: AuditTable,
     pub(super) events: EventTable,
 }

@@ -13,8 +13,7 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult,
-    TenantRepo, Tx, UnitOfWork, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
@@ -160,6 +159,14 @@ impl Tx for MemoryTx {
     }
 
     fn executions(&mut self) -> &mut dyn ExecutionRepo {
+        self
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepo {
+        self
+    }
+
+    fn roles(&mut self) -> &mut dyn RoleRepo {
         self
     }
 

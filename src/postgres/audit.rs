@@ -117,4 +117,15 @@ impl AuditRepo for PgTx<'_> {
             |entry: &AuditEntry| entry.id,
         ))
     }
+    async fn forget(&mut self, person: UserId) -> StoreResult<u64> {
+        const OPERATION: &str = "audit.forget";
+        let found = sqlx::query_scalar!(
+            r#"SELECT tenantry.forget_in_audit($1) AS "found!""#,
+            person.as_uuid(),
+        )
+        .fetch_one(self.session.run(OPERATION)?)
+        .await;
+        let found = self.session.check(OPERATION, found)?;
+        Ok(u64::try_from(found).unwrap_or(0))
+    }
 }

@@ -22,12 +22,14 @@ mod migrate;
 mod months;
 mod platform;
 mod role;
+mod roles;
 mod session;
 mod sources;
 mod statement;
 mod tenants;
 mod unit;
 mod workflows;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,8 +12,7 @@ use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork,
-    Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.
@@ -86,6 +85,14 @@ impl Tx for PgTx<'_> {
     }
 
     fn executions(&mut self) -> &mut dyn ExecutionRepo {
+        self
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepo {
+        self
+    }
+
+    fn roles(&mut self) -> &mut dyn RoleRepo {
         self
     }
 

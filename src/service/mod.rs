@@ -6,12 +6,16 @@
 
 mod access;
 mod analytics;
+mod roles;
 mod tenants;
+mod users;
 
 use std::sync::Arc;
 
 pub use analytics::Analytics;
+pub use roles::Roles;
 pub use tenants::{TenantChange, Tenants};
+pub use users::Users;
 
 use crate::store::Store;
 
@@ -44,5 +48,17 @@ impl Tenantry {
     #[must_use]
     pub fn analytics(&self) -> Analytics {
         Analytics::new(Arc::clone(&self.store))
+    }
+
+    /// Users: people of a tenant, from the first day to the erasure.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        Users::new(Arc::clone(&self.store))
+    }
+
+    /// Roles: what users may do, and who gave it to them.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        Roles::new(Arc::clone(&self.store))
     }
 }

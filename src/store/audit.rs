@@ -24,8 +24,8 @@ pub struct AuditFilter {
 
 /// The unit's own tenant's trail.
 ///
-/// Deliberately absent: a method that writes. Every change of an audited row is recorded by the
-/// backend in the same unit of work.
+/// Deliberately absent: a method that writes entries. Every change of an audited row is recorded
+/// by the backend in the same unit of work.
 #[async_trait]
 pub trait AuditRepo: Send {
     /// The entries, newest first.
@@ -37,4 +37,15 @@ pub trait AuditRepo: Send {
         filter: &AuditFilter,
         page: &PageRequest,
     ) -> StoreResult<Page<AuditEntry>>;
+
+    /// Takes what tells who an erased person was out of all entries, those of this unit included,
+    /// by the rule of [`without_person`](crate::domain::audit::without_person); answers how many
+    /// entries are by or about the person.
+    ///
+    /// The one way to change the trail, and open for erased users only: nobody covers their tracks
+    /// with it and stays.
+    ///
+    /// # Errors
+    /// `Invalid` unless there is such a user and they are erased.
+    async fn forget(&mut self, person: UserId) -> StoreResult<u64>;
 }

@@ -34,10 +34,12 @@ mod executions;
 mod months;
 mod page;
 mod retry;
+mod roles;
 mod runtime;
 mod sources;
 mod tenants;
 mod workflows;
+mod users;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -52,6 +54,7 @@ pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdat
 pub use months::MonthDirectory;
 pub use page::page_key;
 pub use retry::{Retryable, TRIES, on_conflict};
+pub use roles::RoleRepo;
 pub use runtime::{
     Clock, Entropy, FixedEntropy, ManualClock, Sleeper, SystemClock, SystemEntropy, YieldSleeper,
     unit_time,
@@ -59,6 +62,7 @@ pub use runtime::{
 pub use sources::SourceRepo;
 pub use tenants::{TenantDirectory, TenantRepo};
 pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
+pub use users::UserRepo;
 
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;
@@ -84,6 +88,10 @@ pub trait Tx: Send {
     fn workflows(&mut self) -> &mut dyn WorkflowRepo;
     /// The tenant's executions.
     fn executions(&mut self) -> &mut dyn ExecutionRepo;
+    /// The tenant's users.
+    fn users(&mut self) -> &mut dyn UserRepo;
+    /// The tenant's roles, and who has them.
+    fn roles(&mut self) -> &mut dyn RoleRepo;
     /// The tenant's audit trail.
     fn audit(&mut self) -> &mut dyn AuditRepo;
     /// The tenant's analytics events.

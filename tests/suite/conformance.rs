@@ -52,6 +52,8 @@ macro_rules! areas {
 areas! {
     units,
     tenants,
+    users,
+    roles,
     sources,
     workflows,
     workflow_external,

@@ -6,9 +6,11 @@ use chrono::{DateTime, TimeZone, Utc};
 
 use super::Backend;
 use crate::domain::context::{Context, PlatformContext};
+use crate::domain::identity::{NewUser, User};
 use crate::domain::ids::TenantId;
 use crate::domain::page::PageRequest;
 use crate::domain::tenancy::{DomainName, NewTenant, Tenant};
+use crate::domain::text::Email;
 use crate::store::{ManualClock, PlatformUnit, Store, StoreError, StoreErrorKind, UnitOfWork};
 
 /// A fresh store, and the clock it reads.
@@ -55,6 +57,16 @@ impl Fixture {
         unit.tenants().insert(&tenant).await?;
         unit.commit().await?;
         Ok(tenant)
+    }
+
+    /// Creates a user of a tenant, with an address and nothing else.
+    pub async fn user(&self, context: &Context, email: &str) -> User {
+        let mut unit = self.unit(context).await;
+        let new = NewUser::new(Email::new(email).unwrap());
+        let user = User::create(unit.ids().fresh(), new, unit.now());
+        unit.users().insert(&user).await.unwrap();
+        unit.commit().await.unwrap();
+        user
     }
 
     /// A unit of one tenant.

@@ -20,6 +20,8 @@ mod units;
 mod workflow_external;
 mod workflow_lists;
 mod workflows;
+mod roles;
+mod users;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -69,6 +71,8 @@ pub fn cases() -> Vec<Case> {
     [
         units::cases(),
         tenants::cases(),
+        users::cases(),
+        roles::cases(),
         sources::cases(),
         workflows::cases(),
         workflow_external::cases(),
