@@ -26,6 +26,7 @@ CREATE TABLE tenantry.executions (
     CONSTRAINT executions_source_key UNIQUE (tenant_id, source_id, n8n_execution_id),
     FOREIGN KEY (tenant_id, source_id) REFERENCES tenantry.n8n_sources (tenant_id, id),
     FOREIGN KEY (tenant_id, workflow_id) REFERENCES tenantry.workflows (tenant_id, id),
+    FOREIGN KEY (tenant_id, triggered_by) REFERENCES tenantry.users (tenant_id, id),
     -- An end has an instant and a duration, and nothing else has.
     CHECK ((status IN ('success', 'error', 'canceled', 'crashed')) = (finished_at IS NOT NULL)),
     CHECK ((finished_at IS NULL) = (execution_time IS NULL)),

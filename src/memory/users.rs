@@ -1,6 +1,7 @@
 //! Users in memory.
 
 use std::ops::Bound;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -107,6 +108,15 @@ impl UserRepo for MemoryTx {
     async fn get(&mut self, id: UserId) -> StoreResult<Option<User>> {
         let shard = self.read("users.get")?;
         Ok(shard.users.get(id).map(|user| User::clone(user)))
+    }
+
+    async fn existing(&mut self, ids: &[UserId]) -> StoreResult<BTreeSet<UserId>> {
+        let users = &self.read("users.existing")?.users;
+        Ok(ids
+            .iter()
+            .copied()
+            .filter(|id| users.get(*id).is_some())
+            .collect())
     }
 
     async fn find_by_email(&mut self, email: &Email) -> StoreResult<Option<User>> {

@@ -1,5 +1,7 @@
 //! Users on PostgreSQL.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -101,6 +103,21 @@ impl UserRepo for PgTx<'_> {
         .fetch_optional(self.session.run(OPERATION)?)
         .await;
         read(&mut self.session, OPERATION, row)
+    }
+
+    async fn existing(&mut self, ids: &[UserId]) -> StoreResult<BTreeSet<UserId>> {
+        const OPERATION: &str = "users.existing";
+        let tenant = self.tenant();
+        let ids: Vec<Uuid> = ids.iter().copied().map(UserId::as_uuid).collect();
+        let found = sqlx::query_scalar!(
+            "SELECT id FROM tenantry.users WHERE tenant_id = $1 AND id = ANY ($2)",
+            tenant,
+            &ids,
+        )
+        .fetch_all(self.session.run(OPERATION)?)
+        .await;
+        let found = self.session.check(OPERATION, found)?;
+        Ok(found.into_iter().map(UserId::from_uuid).collect())
     }
 
     async fn find_by_email(&mut self, email: &Email) -> StoreResult<Option<User>> {

@@ -1,5 +1,7 @@
 //! A tenant's users.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -24,6 +26,9 @@ pub trait UserRepo: Send {
 
     /// A user by their id.
     async fn get(&mut self, id: UserId) -> StoreResult<Option<User>>;
+
+    /// Of these ids, those that users of this tenant have. One statement for any number.
+    async fn existing(&mut self, ids: &[UserId]) -> StoreResult<BTreeSet<UserId>>;
 
     /// The user with this address, without regard to case.
     async fn find_by_email(&mut self, email: &Email) -> StoreResult<Option<User>>;

@@ -15,6 +15,7 @@ use crate::store::{AuditFilter, StoreError, StoreErrorKind};
 
 super::list_cases! { "users":
     a_user_is_read_back_as_it_was_written,
+    those_that_exist_are_told_from_those_that_do_not,
     an_id_an_address_and_a_subject_are_taken_once,
     a_freed_address_can_be_taken_again,
     a_user_of_a_tenant_that_does_not_exist_is_refused,
@@ -46,6 +47,16 @@ async fn full(f: &Fixture, ctx: &Context, name: &str) -> User {
     unit.users().insert(&user).await.unwrap();
     unit.commit().await.unwrap();
     user
+}
+
+async fn those_that_exist_are_told_from_those_that_do_not(f: Fixture) {
+    let (one, two) = f.two_tenants().await;
+    let (ana, foreign) = (full(&f, &one, "ana").await, full(&f, &two, "bea").await);
+    let mut unit = f.unit(&one).await;
+    let unknown = unit.ids().fresh();
+    let found = unit.users().existing(&[foreign.id, ana.id, unknown, ana.id]).await.unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [ana.id]);
+    assert!(unit.users().existing(&[]).await.unwrap().is_empty());
 }
 
 fn email(text: &str) -> Email {
