@@ -1,5 +1,6 @@
 //! Workflows: their definitions, their versions, and the snapshots that reports bring.
 
+mod check;
 mod definition;
 mod entity;
 mod snapshot;
@@ -9,3 +10,6 @@ pub use self::definition::{DefinitionError, Node, WorkflowDefinition, is_languag
 pub use self::entity::{Redefinition, Workflow, WorkflowError, WorkflowPatch, WorkflowVersion};
 pub use self::snapshot::WorkflowSnapshot;
 pub use self::tags::{Tags, TagsError};
+
+#[cfg(test)]
+mod tests;
