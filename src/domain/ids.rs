@@ -87,6 +87,8 @@ ids! {
     UserId;
     /// One grant of a role to a user.
     GrantId;
+    /// A role that a tenant defined.
+    RoleId;
     /// A registered n8n instance (or another origin of executions) of one tenant.
     SourceId;
     /// A workflow.
@@ -155,6 +157,22 @@ pub fn derived<T: From<Uuid>>(instant: DateTime<Utc>, parts: &[&[u8]]) -> T {
     let mut tail = [0; 10];
     for (to, from) in tail.iter_mut().zip(digest.iter()) {
         *to = *from;
+    }
+    v7(instant, tail).into()
+}
+
+/// An id that carries the instant and then a number: rows of one instant keep their order.
+///
+/// The number is kept below 2^62.
+#[must_use]
+pub fn numbered<T: From<Uuid>>(instant: DateTime<Utc>, number: u64) -> T {
+    let mut tail = [0; 10];
+    for (to, from) in tail
+        .iter_mut()
+        .skip(2)
+        .zip((number & (u64::MAX >> 2)).to_be_bytes())
+    {
+        *to = from;
     }
     v7(instant, tail).into()
 }

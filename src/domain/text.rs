@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::UserId;
+
 /// Why a text was refused, with the field it was meant for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -161,6 +163,9 @@ line_type! {
     Name, "name", 255;
     /// An id that another system gave: one line, at most 255 characters.
     ExternalId, "external id", 255;
+    /// A person's id at an identity provider (the claim `sub` of OpenID Connect Core 1.0,
+    /// section 2: at most 255 characters, compared with regard to case).
+    Subject, "subject", 255;
     /// The name of a plan: one line, at most 100 characters.
     PlanCode, "plan", 100;
 }
@@ -201,6 +206,17 @@ impl Email {
             key: text.to_lowercase(),
             given: text,
         })
+    }
+
+    /// The address in place of an erased one: unique by its id, and ending in `.invalid`, which no
+    /// mail can reach (RFC 2606, section 2).
+    #[must_use]
+    pub fn erased(id: UserId) -> Self {
+        let text = format!("erased-{id}@erased.invalid");
+        Self {
+            key: text.clone(),
+            given: text,
+        }
     }
 
     /// The address as it was given.
@@ -275,5 +291,7 @@ mod tests {
         ] {
             assert!(Email::new(bad).is_err(), "{bad}");
         }
+        let erased = Email::erased(uuid::Uuid::nil().into());
+        assert_eq!(Email::new(erased.as_str()).unwrap().key(), erased.key());
     }
 }

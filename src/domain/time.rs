@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The instant to whole microseconds, which is all that PostgreSQL keeps.
@@ -167,6 +167,47 @@ impl fmt::Display for Month {
 impl fmt::Debug for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Month({self})")
+    }
+}
+
+/// How far ahead of the unit's time a row may be: clocks differ.
+pub const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+/// The instants that rows of growing tables may be about, as the unit sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    months: Vec<Month>,
+    until: DateTime<Utc>,
+}
+
+impl Window {
+    /// The window of a unit that began at `now`, with these months kept.
+    #[must_use]
+    pub fn new(mut months: Vec<Month>, now: DateTime<Utc>) -> Self {
+        months.sort_unstable();
+        months.dedup();
+        Self {
+            months,
+            until: now + AHEAD,
+        }
+    }
+
+    /// Whether a row about this instant can be written.
+    #[must_use]
+    pub fn holds(&self, instant: DateTime<Utc>) -> bool {
+        instant <= self.until && self.months.binary_search(&Month::of(instant)).is_ok()
+    }
+
+    /// The window in words, for messages: from the oldest month kept to the latest instant.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self.months.first() {
+            Some(first) => format!(
+                "from {first} to {}",
+                self.until.format("%Y-%m-%dT%H:%M:%SZ")
+            ),
+            None => "no month at all; create some first".to_owned(),
+        }
     }
 }
 

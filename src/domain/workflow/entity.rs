@@ -1,5 +1,7 @@
 //! A workflow of a tenant, and the versions of its definition.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,44 @@ pub enum WorkflowError {
     /// No more versions can be counted.
     #[error("version: a workflow has at most {} versions", i32::MAX)]
     TooManyVersions,
+    /// A change of a workflow that is in the archive.
+    #[error("workflow is archived; take it out of the archive to change it")]
+    Archived,
+    /// A deletion of a workflow that others depend on.
+    #[error("workflow cannot be deleted: it has {dependents}; archive it instead")]
+    InUse {
+        /// What depends on it.
+        dependents: Dependents,
+    },
+}
+
+/// What depends on a workflow, so that it cannot be deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Dependents {
+    /// Its executions.
+    pub executions: u64,
+}
+
+impl Dependents {
+    /// What depends on a workflow with so many executions.
+    #[must_use]
+    pub fn new(executions: u64) -> Self {
+        Self { executions }
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.executions == 0
+    }
+}
+
+impl fmt::Display for Dependents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.executions == 1 { "" } else { "s" };
+        write!(f, "{} execution{plural}", self.executions)
+    }
 }
 
 /// A workflow of a tenant. Its definition is in its [`WorkflowVersion`]s.
@@ -58,11 +98,13 @@ pub struct Workflow {
     pub version: i32,
     /// The SHA-256 of its newest definition, in lower-case hexadecimal digits.
     pub definition_sha256: String,
+    /// When it was put into the archive, if it is there.
+    pub archived_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
-    /// Counts the changes, from 1.
+    /// Counts its changes, from 1; a writer must name the one it has read.
     pub revision: i64,
 }
 
@@ -79,6 +121,30 @@ pub struct WorkflowVersion {
     pub created_at: DateTime<Utc>,
     /// Who made it, if a person did.
     pub created_by: Option<UserId>,
+}
+
+/// One version of a workflow's definition, without the definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionSummary {
+    /// Its number, from 1.
+    pub version: i32,
+    /// The SHA-256 of its definition, in lower-case hexadecimal digits.
+    pub definition_sha256: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Who made it, if a person did.
+    pub created_by: Option<UserId>,
+}
+
+impl From<&WorkflowVersion> for VersionSummary {
+    fn from(version: &WorkflowVersion) -> Self {
+        Self {
+            version: version.version,
+            definition_sha256: version.definition.sha256().to_owned(),
+            created_at: version.created_at,
+            created_by: version.created_by,
+        }
+    }
 }
 
 /// A workflow with a new version of its definition. Both are to be written.
@@ -176,6 +242,7 @@ impl Workflow {
                 created_by,
                 version: 1,
                 definition_sha256: definition.sha256().to_owned(),
+                archived_at: None,
                 created_at: now,
                 updated_at: now,
                 revision: 1,
@@ -210,7 +277,8 @@ impl Workflow {
         Ok(made)
     }
 
-    /// The workflow with the changes of a patch; `None` if they change nothing.
+    /// The workflow with the changes of a patch; `None` if they change nothing. The revision stays
+    /// the one that was read: the store counts it up.
     #[must_use]
     pub fn patched(&self, patch: &WorkflowPatch, now: DateTime<Utc>) -> Option<Self> {
         let mut next = self.clone();
@@ -257,11 +325,53 @@ impl Workflow {
         }))
     }
 
+    /// The workflow in the archive, out of use; `None` if it is there.
+    #[must_use]
+    pub fn archived(&self, now: DateTime<Utc>) -> Option<Self> {
+        self.archived_at.is_none().then(|| Self {
+            archived_at: Some(micros(now)),
+            active: false,
+            ..self.clone().touched(now)
+        })
+    }
+
+    /// The workflow out of the archive, not in use; `None` if it is not in the archive.
+    #[must_use]
+    pub fn unarchived(&self, now: DateTime<Utc>) -> Option<Self> {
+        self.archived_at.is_some().then(|| Self {
+            archived_at: None,
+            ..self.clone().touched(now)
+        })
+    }
+
+    /// Checks that it can be changed.
+    ///
+    /// # Errors
+    /// When it is in the archive.
+    pub fn must_not_be_archived(&self) -> Result<(), WorkflowError> {
+        match self.archived_at {
+            None => Ok(()),
+            Some(_) => Err(WorkflowError::Archived),
+        }
+    }
+
+    /// The name as it is searched and sorted: see [`search_key`].
+    #[must_use]
+    pub fn name_key(&self) -> String {
+        search_key(self.name.as_str())
+    }
+
     fn touched(mut self, now: DateTime<Utc>) -> Self {
         self.updated_at = micros(now);
-        self.revision += 1;
         self
     }
+}
+
+/// A text in lower case, character by character: the key of a part of a text is then a part of the
+/// text's key, which `str::to_lowercase` does not give for a Greek sigma at the end of a word.
+#[must_use]
+pub fn search_key(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 fn set<T: Clone>(field: &mut T, value: Option<&T>) {

@@ -7,7 +7,10 @@ mod snapshot;
 mod tags;
 
 pub use self::definition::{DefinitionError, Node, WorkflowDefinition, is_language_model};
-pub use self::entity::{Redefinition, Workflow, WorkflowError, WorkflowPatch, WorkflowVersion};
+pub use self::entity::{
+    Dependents, Redefinition, VersionSummary, Workflow, WorkflowError, WorkflowPatch,
+    WorkflowVersion, search_key,
+};
 pub use self::snapshot::WorkflowSnapshot;
 pub use self::tags::{Tags, TagsError};
 

@@ -1,0 +1,167 @@
+//! A unit of work across tenants, in memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::Shared;
+use super::audit::Stamp;
+use super::months::must_be_kept;
+use super::state::State;
+use crate::domain::context::PlatformContext;
+use crate::domain::ids::IdGenerator;
+use crate::store::{
+    EventRepo, MonthDirectory, PlatformUnit, StoreError, StoreErrorKind, StoreResult,
+    TenantDirectory,
+};
+
+type Write = Box<dyn Fn(&mut State) -> StoreResult<()> + Send>;
+
+/// One unit of work across tenants.
+pub(super) struct MemoryPlatform {
+    shared: Shared,
+    base: Arc<State>,
+    view: State,
+    journal: Vec<Write>,
+    context: PlatformContext,
+    pub(super) now: DateTime<Utc>,
+    ids: IdGenerator,
+    /// Who, when and why, for the audit trail.
+    pub(super) stamp: Arc<Stamp>,
+    spent: bool,
+}
+
+impl MemoryPlatform {
+    pub(super) fn begin(
+        shared: Shared,
+        context: PlatformContext,
+        now: DateTime<Utc>,
+        ids: IdGenerator,
+    ) -> Self {
+        let base = shared.snapshot();
+        Self {
+            shared,
+            view: State::clone(&base),
+            base,
+            journal: Vec::new(),
+            stamp: Arc::new(Stamp::new(&context, now)),
+            context,
+            now,
+            ids,
+            spent: false,
+        }
+    }
+
+    /// The view, for a method that only reads.
+    pub(super) fn read(&self, operation: &'static str) -> StoreResult<&State> {
+        if self.spent {
+            return Err(StoreError::new(StoreErrorKind::Spent, operation));
+        }
+        Ok(&self.view)
+    }
+
+    /// Applies `write` to the view now, and to the newest state at commit, as
+    /// [`MemoryTx::write`](super::unit::MemoryTx::write) does.
+    pub(super) fn write<T>(
+        &mut self,
+        operation: &'static str,
+        write: impl Fn(&mut State) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T>
+    where
+        T: PartialEq + Clone + Send + 'static,
+    {
+        self.read(operation)?;
+        let result = write(&mut self.view);
+        let answer = self.check(result)?;
+        let expected = answer.clone();
+        self.journal.push(Box::new(move |state| {
+            if write(state)? == expected {
+                Ok(())
+            } else {
+                Err(StoreError::new(StoreErrorKind::Conflict, operation))
+            }
+        }));
+        Ok(answer)
+    }
+
+    /// Checks that there are months for rows of `table` about these instants.
+    pub(super) fn must_be_kept(
+        &mut self,
+        operation: &'static str,
+        table: &'static str,
+        instants: impl IntoIterator<Item = DateTime<Utc>>,
+    ) -> StoreResult<()> {
+        let months = &self.read(operation)?.months;
+        let kept = must_be_kept(months, operation, table, instants);
+        self.check(kept)
+    }
+
+    /// Passes a result on; after an error the unit is spent.
+    pub(super) fn check<T>(&mut self, result: StoreResult<T>) -> StoreResult<T> {
+        self.spent |= result.is_err();
+        result
+    }
+}
+
+impl fmt::Debug for MemoryPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryPlatform")
+            .field("context", &self.context)
+            .field("now", &self.now)
+            .field("writes", &self.journal.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl PlatformUnit for MemoryPlatform {
+    fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    fn context(&self) -> &PlatformContext {
+        &self.context
+    }
+
+    fn ids(&mut self) -> &mut IdGenerator {
+        &mut self.ids
+    }
+
+    fn tenants(&mut self) -> &mut dyn TenantDirectory {
+        self
+    }
+
+    fn months(&mut self) -> &mut dyn MonthDirectory {
+        self
+    }
+
+    fn events(&mut self) -> &mut dyn EventRepo {
+        self
+    }
+
+    async fn commit(self: Box<Self>) -> StoreResult<()> {
+        self.read("commit")?;
+        if self.journal.is_empty() {
+            return Ok(());
+        }
+        let Self {
+            shared,
+            base,
+            view,
+            journal,
+            ..
+        } = *self;
+        shared.replace(|newest| {
+            if Arc::ptr_eq(newest, &base) {
+                return Ok(view);
+            }
+            let mut state = State::clone(newest);
+            for write in &journal {
+                write(&mut state)?;
+            }
+            Ok(state)
+        })
+    }
+}

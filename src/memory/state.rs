@@ -1,0 +1,47 @@
+//! What the memory store keeps: a shard per tenant, and what belongs to nobody.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::analytics::EventTable;
+use super::audit::AuditTable;
+use super::executions::ExecutionTable;
+use super::sources::SourceTable;
+use super::workflows::WorkflowTable;
+use super::roles::RoleTable;
+use super::users::UserTable;
+use crate::domain::ids::TenantId;
+use crate::domain::tenancy::{DomainName, Tenant};
+use crate::domain::time::Month;
+
+/// Everything, at one instant. Cloning it shares all of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) shards: OrdMap<TenantId, Arc<Shard>>,
+    pub(super) domains: OrdMap<DomainName, TenantId>,
+    pub(super) months: OrdSet<Month>,
+    pub(super) events: EventTable,
+}
+
+/// What belongs to one tenant. A unit of work holds one shard, so it cannot see another's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shard {
+    pub(super) tenant: Option<Tenant>,
+    /// Counts the commits of units that locked the tenant.
+    pub(super) locks: u64,
+    pub(super) sources: SourceTable,
+    pub(super) workflows: WorkflowTable,
+    pub(super) executions: ExecutionTable,
+    pub(super) users: UserTable,
+    pub(super) roles: RoleTable,
+    pub(super) audit: AuditTable,
+    pub(super) events: EventTable,
+}
+
+impl State {
+    /// A tenant's shard; an empty one if the tenant does not exist.
+    pub(super) fn shard(&self, tenant: TenantId) -> Arc<Shard> {
+        self.shards.get(&tenant).cloned().unwrap_or_default()
+    }
+}

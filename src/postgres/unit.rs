@@ -1,0 +1,117 @@
+//! A unit of work of one tenant on PostgreSQL.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::error::commit_error;
+use super::months::read_months;
+use super::session::Session;
+use crate::domain::context::Context;
+use crate::domain::ids::IdGenerator;
+use crate::store::{
+    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
+};
+
+/// One transaction that sees one tenant's rows.
+pub(super) struct PgTx<'c> {
+    pub(super) session: Session<'c>,
+    context: Context,
+    now: DateTime<Utc>,
+    ids: IdGenerator,
+}
+
+impl<'c> PgTx<'c> {
+    pub(super) fn new(
+        session: Session<'c>,
+        context: Context,
+        now: DateTime<Utc>,
+        ids: IdGenerator,
+    ) -> Self {
+        Self {
+            session,
+            context,
+            now,
+            ids,
+        }
+    }
+
+    /// The tenant that every statement names, besides the policy that demands it.
+    pub(super) fn tenant(&self) -> Uuid {
+        self.context.tenant().as_uuid()
+    }
+}
+
+impl fmt::Debug for PgTx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgTx")
+            .field("context", &self.context)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Tx for PgTx<'_> {
+    fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn ids(&mut self) -> &mut IdGenerator {
+        &mut self.ids
+    }
+
+    async fn window(&mut self) -> StoreResult<Window> {
+        let months = read_months(&mut self.session, "window").await?;
+        Ok(Window::new(months, self.now))
+    }
+
+    fn tenants(&mut self) -> &mut dyn TenantRepo {
+        self
+    }
+
+    fn sources(&mut self) -> &mut dyn SourceRepo {
+        self
+    }
+
+    fn workflows(&mut self) -> &mut dyn WorkflowRepo {
+        self
+    }
+
+    fn executions(&mut self) -> &mut dyn ExecutionRepo {
+        self
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepo {
+        self
+    }
+
+    fn roles(&mut self) -> &mut dyn RoleRepo {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditRepo {
+        self
+    }
+
+    fn events(&mut self) -> &mut dyn EventRepo {
+        self
+    }
+}
+
+#[async_trait]
+impl UnitOfWork for PgTx<'static> {
+    async fn commit(self: Box<Self>) -> StoreResult<()> {
+        self.session
+            .into_transaction()?
+            .commit()
+            .await
+            .map_err(commit_error)
+    }
+}

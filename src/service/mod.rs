@@ -1,0 +1,64 @@
+//! Use cases: begin, read, decide, write, commit.
+//!
+//! Every write has two forms: the plain one opens its own unit of work and runs it again when it
+//! loses a race; the one ending in `_in` joins a unit that the caller owns, so that several writes
+//! hold together.
+
+mod access;
+mod analytics;
+mod roles;
+mod tenants;
+mod users;
+
+use std::sync::Arc;
+
+pub use analytics::Analytics;
+pub use roles::Roles;
+pub use tenants::{TenantChange, Tenants};
+pub use users::Users;
+
+use crate::store::Store;
+
+/// The door to everything: one per process, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tenantry {
+    store: Arc<dyn Store>,
+}
+
+impl Tenantry {
+    /// Works on this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// The store, for a host that composes its own units of work.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Tenants: the operator's view and the tenant's own.
+    #[must_use]
+    pub fn tenants(&self) -> Tenants {
+        Tenants::new(Arc::clone(&self.store))
+    }
+
+    /// Analytics events.
+    #[must_use]
+    pub fn analytics(&self) -> Analytics {
+        Analytics::new(Arc::clone(&self.store))
+    }
+
+    /// Users: people of a tenant, from the first day to the erasure.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        Users::new(Arc::clone(&self.store))
+    }
+
+    /// Roles: what users may do, and who gave it to them.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        Roles::new(Arc::clone(&self.store))
+    }
+}

@@ -1,0 +1,183 @@
+//! The contract between the services and a backend.
+//!
+//! A [`Store`] begins units of work. Everything that must hold together is written in one
+//! [`UnitOfWork`], which belongs to one tenant and sees no other tenant's rows; a [`PlatformUnit`]
+//! works across tenants and is another type, so that every such place can be found.
+//!
+//! # What a unit promises
+//! - It reads its own writes; nobody else does before its commit.
+//! - Dropping it rolls back. A commit keeps everything or nothing.
+//! - Two units that change one row: one wins, the other gets [`StoreErrorKind::Conflict`], at the
+//!   write or at the commit. Units that change different rows do not disturb each other.
+//! - After an error of any method the unit is spent: it can only be dropped, and a commit answers
+//!   [`StoreErrorKind::Spent`].
+//! - A row of another tenant is not found, not changed and not referred to, and nothing tells that
+//!   it exists.
+//! - Every change of an audited row is recorded in the same unit.
+//!
+//! Each sentence is a case of [`conformance`](crate::store::conformance), which runs on every
+//! backend.
+//!
+//! # To add a repository
+//! 1. Write its trait in a file of this folder: narrow, in terms of the business, slices where
+//!    many rows are written at once.
+//! 2. Add an accessor to [`Tx`] or [`PlatformUnit`]; implement it in `memory/` and `postgres/` in
+//!    files of the same name, with a migration.
+//! 3. Add its cases to `conformance/`: one per sentence of its docs, and the isolation cases.
+
+mod analytics;
+mod audit;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod executions;
+mod months;
+mod page;
+mod retry;
+mod roles;
+mod runtime;
+mod sources;
+mod tenants;
+mod workflows;
+mod users;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+pub use analytics::{EventFilter, EventRepo};
+pub use audit::{AuditFilter, AuditRepo};
+pub use error::{StoreError, StoreErrorKind, StoreResult};
+pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
+pub use months::MonthDirectory;
+pub use page::page_key;
+pub use retry::{Retryable, TRIES, on_conflict};
+pub use roles::RoleRepo;
+pub use runtime::{
+    Clock, Entropy, FixedEntropy, ManualClock, Sleeper, SystemClock, SystemEntropy, YieldSleeper,
+    unit_time,
+};
+pub use sources::SourceRepo;
+pub use tenants::{TenantDirectory, TenantRepo};
+pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
+pub use users::UserRepo;
+
+use crate::domain::context::{Context, PlatformContext};
+use crate::domain::ids::IdGenerator;
+pub use crate::domain::time::Window;
+
+/// Everything that a service may touch inside one unit of work of one tenant. It cannot commit.
+#[async_trait]
+pub trait Tx: Send {
+    /// When the unit began, by the store's clock, to the microsecond.
+    fn now(&self) -> DateTime<Utc>;
+    /// Who acts for which tenant.
+    fn context(&self) -> &Context;
+    /// Makes the ids of new rows.
+    fn ids(&mut self) -> &mut IdGenerator;
+    /// The instants that rows of growing tables may be about.
+    async fn window(&mut self) -> StoreResult<Window>;
+
+    /// The tenant itself.
+    fn tenants(&mut self) -> &mut dyn TenantRepo;
+    /// The registry of the tenant's sources.
+    fn sources(&mut self) -> &mut dyn SourceRepo;
+    /// The tenant's workflows.
+    fn workflows(&mut self) -> &mut dyn WorkflowRepo;
+    /// The tenant's executions.
+    fn executions(&mut self) -> &mut dyn ExecutionRepo;
+    /// The tenant's users.
+    fn users(&mut self) -> &mut dyn UserRepo;
+    /// The tenant's roles, and who has them.
+    fn roles(&mut self) -> &mut dyn RoleRepo;
+    /// The tenant's audit trail.
+    fn audit(&mut self) -> &mut dyn AuditRepo;
+    /// The tenant's analytics events.
+    fn events(&mut self) -> &mut dyn EventRepo;
+}
+
+/// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
+#[async_trait]
+pub trait UnitOfWork: Tx {
+    /// Keeps everything that was written.
+    ///
+    /// # Errors
+    /// `Conflict` when another unit was faster; `Spent` after an earlier error; `Ambiguous` when
+    /// the connection was lost and the commit may have landed.
+    async fn commit(self: Box<Self>) -> StoreResult<()>;
+}
+
+/// Work across tenants: the operator's tools, the relay, archival. Dropping it rolls back.
+#[async_trait]
+pub trait PlatformUnit: Send {
+    /// When the unit began, by the store's clock, to the microsecond.
+    fn now(&self) -> DateTime<Utc>;
+    /// Who acts.
+    fn context(&self) -> &PlatformContext;
+    /// Makes the ids of new rows.
+    fn ids(&mut self) -> &mut IdGenerator;
+
+    /// All tenants.
+    fn tenants(&mut self) -> &mut dyn TenantDirectory;
+    /// The months for which growing tables keep rows.
+    fn months(&mut self) -> &mut dyn MonthDirectory;
+    /// The analytics events that belong to no tenant.
+    fn events(&mut self) -> &mut dyn EventRepo;
+
+    /// Keeps everything that was written.
+    ///
+    /// # Errors
+    /// As [`UnitOfWork::commit`].
+    async fn commit(self: Box<Self>) -> StoreResult<()>;
+}
+
+/// What a backend implements.
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// Begins a unit of work for the context's tenant.
+    ///
+    /// Whether the tenant exists is not asked: for one that does not, reads find nothing and
+    /// writes fail with `NotFound`.
+    async fn begin(&self, context: &Context) -> StoreResult<Box<dyn UnitOfWork>>;
+
+    /// Begins a unit of work across tenants.
+    async fn begin_platform(&self, context: &PlatformContext)
+    -> StoreResult<Box<dyn PlatformUnit>>;
+
+    /// Tells the time.
+    fn clock(&self) -> &dyn Clock;
+
+    /// Gives seeds for ids.
+    fn entropy(&self) -> &dyn Entropy;
+
+    /// Waits between two tries of a unit.
+    fn sleeper(&self) -> &dyn Sleeper;
+}
+
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    async fn begin(&self, context: &Context) -> StoreResult<Box<dyn UnitOfWork>> {
+        (**self).begin(context).await
+    }
+
+    async fn begin_platform(
+        &self,
+        context: &PlatformContext,
+    ) -> StoreResult<Box<dyn PlatformUnit>> {
+        (**self).begin_platform(context).await
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        (**self).clock()
+    }
+
+    fn entropy(&self) -> &dyn Entropy {
+        (**self).entropy()
+    }
+
+    fn sleeper(&self) -> &dyn Sleeper {
+        (**self).sleeper()
+    }
+}

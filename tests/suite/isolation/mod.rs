@@ -1,0 +1,3 @@
+//! Tenants cannot see, change or sense each other, whatever the caller does.
+
+mod lint;

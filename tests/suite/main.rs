@@ -1,0 +1,19 @@
+//! Tests of the whole crate, in one binary: `cargo test --test suite AREA` runs one area.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+#[cfg(feature = "postgres")]
+mod backend;
+#[cfg(all(feature = "conformance", feature = "postgres"))]
+mod conformance;
+#[cfg(feature = "postgres")]
+mod isolation;
+mod layering;
+#[cfg(feature = "postgres")]
+mod support;
