@@ -379,3 +379,145 @@ fn set<T: Clone>(field: &mut T, value: Option<&T>) {
         field.clone_from(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::Duration;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::payload::{Payload, PayloadPolicy};
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + Duration::seconds(seconds)
+    }
+
+    fn definition(parameters: &str) -> WorkflowDefinition {
+        WorkflowDefinition::new(&format!(
+            r#"{{"nodes":[{{"name":"A","type":"t.a","typeVersion":1,"position":[0,0],
+            "parameters":{parameters}}}],"connections":{{}}}}"#
+        ))
+        .unwrap()
+    }
+
+    fn made() -> Redefinition {
+        let id = WorkflowId::from_uuid(Uuid::from_u128(1));
+        let by = Some(UserId::from_uuid(Uuid::from_u128(2)));
+        Workflow::create(
+            id,
+            Name::new("Orders").unwrap(),
+            definition("{}"),
+            by,
+            at(1),
+        )
+    }
+
+    #[test]
+    fn a_new_workflow_is_not_in_use_and_has_one_version() {
+        let made = made();
+        assert!(!made.workflow.active);
+        assert_eq!((made.workflow.version, made.version.version), (1, 1));
+        assert_eq!(made.workflow.revision, 1);
+        assert_eq!(made.workflow.created_by, made.version.created_by);
+        assert_eq!(
+            made.workflow.definition_sha256,
+            made.version.definition.sha256()
+        );
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names() {
+        let workflow = made().workflow;
+        assert_eq!(workflow.patched(&WorkflowPatch::new(), at(2)), None);
+        let same = WorkflowPatch::new()
+            .active(false)
+            .name(workflow.name.clone());
+        assert_eq!(workflow.patched(&same, at(2)), None);
+        let patch = WorkflowPatch::new()
+            .active(true)
+            .tags(Tags::new(["sales"]).unwrap())
+            .description(Some("Takes\norders"))
+            .unwrap();
+        let next = workflow.patched(&patch, at(2)).unwrap();
+        assert_eq!(next.description.as_deref(), Some("Takes\norders"));
+        assert_eq!((next.revision, next.updated_at), (2, at(2)));
+        assert_eq!((next.version, next.created_at), (1, at(1)));
+        let patch = WorkflowPatch::new()
+            .name(Name::new("Sales").unwrap())
+            .settings(Document::new("settings", serde_json::json!({"a": 1})).unwrap())
+            .description(None)
+            .unwrap();
+        let last = next.patched(&patch, at(3)).unwrap();
+        assert_eq!((last.name.as_str(), last.description), ("Sales", None));
+        assert!(last.active);
+        assert!(WorkflowPatch::new().description(Some("\0")).is_err());
+    }
+
+    #[test]
+    fn every_change_of_the_definition_is_a_version() {
+        let first = made();
+        let same = first.workflow.redefined(definition("{}"), None, at(2));
+        assert_eq!(same, Ok(None));
+        let changed = first
+            .workflow
+            .redefined(definition("{\"a\":1}"), None, at(2));
+        let second = changed.unwrap().unwrap();
+        assert_eq!((second.workflow.version, second.version.version), (2, 2));
+        assert_eq!(
+            (second.workflow.revision, second.version.created_at),
+            (2, at(2))
+        );
+        let restored = second
+            .workflow
+            .redefined(first.version.definition, None, at(3));
+        let third = restored.unwrap().unwrap();
+        assert_eq!(third.workflow.version, 3);
+        assert_eq!(
+            third.workflow.definition_sha256,
+            first.workflow.definition_sha256
+        );
+        let mut last = third.workflow;
+        last.version = i32::MAX;
+        assert_eq!(
+            last.redefined(definition("{\"b\":2}"), None, at(4)),
+            Err(WorkflowError::TooManyVersions)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_says_what_of_it_cannot_be_taken() {
+        let id = ExternalId::new("x").unwrap();
+        let payload = |text: &str| Payload::new(text, &PayloadPolicy::default()).unwrap();
+        let import = |snapshot: &WorkflowSnapshot| {
+            let own = Uuid::from_u128(1);
+            Workflow::import(own.into(), own.into(), snapshot, None, at(1))
+        };
+        let text = definition("{}").as_str().to_owned();
+        let good = WorkflowSnapshot::new(id.clone(), "Orders", payload(&text))
+            .with_settings(payload(r#"{"timezone":"UTC"}"#))
+            .with_tags(vec!["a".to_owned()])
+            .with_active(true);
+        let made = import(&good).unwrap();
+        assert_eq!(made.workflow.external_id, Some(id.clone()));
+        assert_eq!(made.workflow.tags.as_slice(), ["a"]);
+        assert_eq!(made.workflow.settings.to_text(), r#"{"timezone":"UTC"}"#);
+        assert!(!made.workflow.active);
+        for (bad, error) in [
+            (
+                WorkflowSnapshot::new(id.clone(), "Orders", payload("[]")),
+                "definition: `definition` must be an object",
+            ),
+            (
+                WorkflowSnapshot::new(id.clone(), "", payload(&text)),
+                "name must not be empty",
+            ),
+            (
+                good.clone().with_settings(payload(r#"{"a":"\u0000"}"#)),
+                "settings has the character U+0000 at `/a`, which cannot be stored",
+            ),
+            (good.with_tags(vec![String::new()]), "tag must not be empty"),
+        ] {
+            assert_eq!(import(&bad).unwrap_err().to_string(), error);
+        }
+    }
+}

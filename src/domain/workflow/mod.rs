@@ -1,5 +1,6 @@
 //! Workflows: their definitions, their versions, and the snapshots that reports bring.
 
+mod check;
 mod definition;
 mod entity;
 mod snapshot;
@@ -12,3 +13,6 @@ pub use self::entity::{
 };
 pub use self::snapshot::WorkflowSnapshot;
 pub use self::tags::{Tags, TagsError};
+
+#[cfg(test)]
+mod tests;
