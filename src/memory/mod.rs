@@ -13,13 +13,13 @@ mod audit;
 mod executions;
 mod months;
 mod platform;
+mod roles;
 mod sources;
 mod state;
 mod tenants;
 mod unit;
-mod workflows;
-mod roles;
 mod users;
+mod workflows;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

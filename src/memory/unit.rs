@@ -13,7 +13,8 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind,
+    StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;

@@ -7,6 +7,7 @@ use sqlx::Row;
 use super::PgStore;
 use super::error::store_error;
 use super::migrate::migrator;
+use super::session::begin;
 use crate::domain::time::Month;
 use crate::store::{StoreResult, unit_time};
 
@@ -50,7 +51,7 @@ impl PgStore {
     pub async fn schema_status(&self) -> StoreResult<SchemaStatus> {
         const OPERATION: &str = "schema_status";
         let failed = |error| store_error(OPERATION, error);
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.pool, OPERATION, String::new()).await?;
         let migrated: bool =
             sqlx::query_scalar("SELECT to_regclass('tenantry.schema_migrations') IS NOT NULL")
                 .persistent(false)
@@ -100,7 +101,7 @@ impl PgStore {
                 months_left: None,
             });
         }
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.pool, OPERATION, String::new()).await?;
         let row = sqlx::query("SELECT count(*) FROM tenantry.months WHERE month > $1")
             .bind(Month::of(checked_at).first_day())
             .persistent(false)

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::{Connection, PgConnection};
 
 use super::PgStore;
 use super::error::{commit_error, store_error};
+use super::session::begin;
 use crate::domain::time::Month;
 use crate::store::{StoreError, StoreErrorKind, StoreResult, unit_time};
 
@@ -88,8 +89,7 @@ impl PgStore {
     pub async fn migrate(&self, options: &MigrateOptions) -> StoreResult<()> {
         const OPERATION: &str = "migrate";
         let failed = |error| store_error(OPERATION, error);
-        let mut connection = self.pool.acquire().await.map_err(failed)?;
-        let mut transaction = connection.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.pool, OPERATION, String::new()).await?;
         set_lock_timeout(&mut transaction, options.wait)
             .await
             .map_err(failed)?;

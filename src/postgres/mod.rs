@@ -28,8 +28,8 @@ mod sources;
 mod statement;
 mod tenants;
 mod unit;
-mod workflows;
 mod users;
+mod workflows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,13 +46,12 @@ pub use migrate::MigrateOptions;
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    Clock, Entropy, PlatformUnit, Sleeper, Store, StoreError, StoreErrorKind, StoreResult,
-    SystemClock, SystemEntropy, UnitOfWork, unit_time,
+    Clock, Entropy, PlatformUnit, Sleeper, Store, StoreResult, SystemClock, SystemEntropy,
+    UnitOfWork, unit_time,
 };
-use error::store_error;
 use platform::PgPlatform;
 use role::Roles;
-use session::{Session, platform_settings, tenant_settings};
+use session::{Session, begin, platform_settings, tenant_settings};
 use unit::PgTx;
 
 /// How the store uses its connections.
@@ -166,26 +165,6 @@ impl PgStore {
         &self.pool
     }
 
-    async fn transaction(
-        &self,
-        operation: &'static str,
-        settings: String,
-    ) -> StoreResult<Transaction<'static, Postgres>> {
-        // sqlx 0.9.0 returns a connection to the pool with its transaction open when this future
-        // is dropped midway; a task of its own is never dropped midway.
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move {
-            pool.begin_with(sqlx::AssertSqlSafe(format!("BEGIN; {settings}")))
-                .await
-        });
-        match begun.await {
-            Ok(transaction) => transaction.map_err(|error| store_error(operation, error)),
-            Err(error) => {
-                Err(StoreError::new(StoreErrorKind::Unavailable, operation).with_source(error))
-            }
-        }
-    }
-
     fn session(&self, transaction: Transaction<'static, Postgres>) -> Session<'static> {
         Session::own(transaction, !self.options.pooler)
     }
@@ -197,7 +176,7 @@ impl Store for PgStore {
         let now = unit_time(&*self.options.clock);
         let ids = IdGenerator::new(now, self.options.entropy.seed()?);
         let settings = tenant_settings(self.roles, context, now, Some(self.options.lock_timeout));
-        let transaction = self.transaction("begin", settings).await?;
+        let transaction = begin(&self.pool, "begin", settings).await?;
         Ok(Box::new(PgTx::new(
             self.session(transaction),
             context.clone(),
@@ -213,7 +192,7 @@ impl Store for PgStore {
         let now = unit_time(&*self.options.clock);
         let ids = IdGenerator::new(now, self.options.entropy.seed()?);
         let settings = platform_settings(self.roles, context, now, self.options.lock_timeout);
-        let transaction = self.transaction("begin_platform", settings).await?;
+        let transaction = begin(&self.pool, "begin_platform", settings).await?;
         Ok(Box::new(PgPlatform::new(
             self.session(transaction),
             context.clone(),

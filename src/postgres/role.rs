@@ -3,6 +3,7 @@
 use sqlx::{Connection, PgConnection, PgPool, Row};
 
 use super::error::store_error;
+use super::session::begin;
 use crate::store::{StoreError, StoreErrorKind, StoreResult};
 
 const OPERATION: &str = "connect";
@@ -58,11 +59,12 @@ const LOGIN: &str = "
 /// Checks the server's version, the way to it, and what the login may do.
 pub(super) async fn check(pool: &PgPool, pooler: bool) -> StoreResult<Roles> {
     let failed = |error| pooler_hint(store_error(OPERATION, error));
-    let mut connection = pool.acquire().await.map_err(failed)?;
     if !pooler {
-        refuse_pooler(&mut connection, pool).await?;
+        refuse_pooler(pool).await?;
     }
-    let mut transaction = connection.begin().await.map_err(failed)?;
+    let mut transaction = begin(pool, OPERATION, String::new())
+        .await
+        .map_err(pooler_hint)?;
     let row = sqlx::query(LOGIN)
         .persistent(false)
         .fetch_one(&mut *transaction)
@@ -117,8 +119,9 @@ fn decide(login: &Login) -> Result<Roles, String> {
 
 /// Two direct connections that are open at once have two server processes. A pooler in transaction
 /// mode answers both from one, as neither is inside a transaction.
-async fn refuse_pooler(first: &mut PgConnection, pool: &PgPool) -> StoreResult<()> {
+async fn refuse_pooler(pool: &PgPool) -> StoreResult<()> {
     let failed = |error| pooler_hint(store_error(OPERATION, error));
+    let mut first = pool.acquire().await.map_err(failed)?;
     let options = pool.connect_options();
     let mut second = PgConnection::connect_with(&options).await.map_err(failed)?;
     let backend = |row: sqlx::postgres::PgRow| row.try_get::<i32, _>(0);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use super::error::store_error;
 use super::role::Roles;
@@ -87,6 +87,29 @@ impl<'c> Session<'c> {
             Connection::Own(transaction) => Ok(transaction),
             Connection::Lent(_) => Err(StoreError::new(StoreErrorKind::Internal, "commit")
                 .with_detail("a joined transaction is committed by its host")),
+        }
+    }
+}
+
+/// Begins a transaction with these settings, in one round trip.
+///
+/// sqlx 0.9.0 gives a connection back to the pool with its transaction open when the future that
+/// begins it is dropped midway (transact-rs/sqlx #4385). A task of its own is never dropped midway:
+/// if nobody waits for it any more, it rolls back.
+pub(super) async fn begin(
+    pool: &PgPool,
+    operation: &'static str,
+    settings: String,
+) -> StoreResult<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move {
+        pool.begin_with(sqlx::AssertSqlSafe(format!("BEGIN; {settings}")))
+            .await
+    });
+    match begun.await {
+        Ok(transaction) => transaction.map_err(|error| store_error(operation, error)),
+        Err(error) => {
+            Err(StoreError::new(StoreErrorKind::Unavailable, operation).with_source(error))
         }
     }
 }

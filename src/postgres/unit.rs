@@ -12,7 +12,8 @@ use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx,
+    UnitOfWork, UserRepo, Window, WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.

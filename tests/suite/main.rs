@@ -14,6 +14,10 @@ mod backend;
 mod conformance;
 #[cfg(feature = "postgres")]
 mod isolation;
+#[cfg(feature = "postgres")]
+mod join;
 mod layering;
+#[cfg(feature = "postgres")]
+mod migration;
 #[cfg(feature = "postgres")]
 mod support;

@@ -14,14 +14,14 @@
 mod analytics;
 mod executions;
 mod fixture;
+mod roles;
 mod sources;
 mod tenants;
 mod units;
+mod users;
 mod workflow_external;
 mod workflow_lists;
 mod workflows;
-mod roles;
-mod users;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
