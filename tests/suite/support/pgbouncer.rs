@@ -89,7 +89,7 @@ impl PgBouncer {
         /// No gentler signal ends every version at once while clients are connected.
         const SCRIPT: &str = r#"
             "$1" "$2/pgbouncer.ini" 2>"$2/log" </dev/null >/dev/null &
-            tries=100
+            tries=300
             until grep -q 'process up' "$2/log"; do
                 tries=$((tries - 1))
                 if ! kill -0 $! 2>/dev/null || test $tries -eq 0; then break; fi

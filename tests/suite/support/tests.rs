@@ -15,6 +15,9 @@ use super::pgbouncer::PgBouncer;
 use super::postgres::process::private_directory;
 use super::postgres::{Programs, Server, Settings, Template, URL_VARIABLE};
 
+/// How long a thing may take to go, on a machine with other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 static TEMPLATE: Template = Template::new("harness", &[], |url| Box::pin(migrate(url)));
 
 async fn migrate(url: String) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -66,7 +69,7 @@ async fn a_dropped_database_goes() {
     let database = TEMPLATE.database().await;
     let (server, url) = (database.server(), database.url_superuser.clone());
     drop(database);
-    let gone = within(Duration::from_secs(20), async || {
+    let gone = within(PATIENCE, async || {
         PgConnection::connect(&url).await.is_err()
     });
     assert!(gone.await, "{url}");
@@ -293,7 +296,7 @@ impl Run {
         drop(self.process.stdin.take());
         let status = self.process.wait().unwrap();
         assert!(!status.success());
-        within(Duration::from_secs(20), async || {
+        within(PATIENCE, async || {
             self.directories.iter().all(|directory| !directory.exists())
                 && PgConnection::connect(&self.url).await.is_err()
         })
@@ -349,7 +352,7 @@ async fn a_run_on_a_given_server_leaves_nothing_behind_however_it_ends() {
         assert_eq!(left().await, 5);
         assert!(run.end(ends_by).await, "after {ends_by}");
         assert!(
-            within(Duration::from_secs(20), async || left().await == 0).await,
+            within(PATIENCE, async || left().await == 0).await,
             "after {ends_by}"
         );
     }

@@ -5,8 +5,8 @@
 //! however that ends. Each test gets a database of its own, cloned from a template that was
 //! migrated once:
 //!
-//! ```ignore
-//! static TEMPLATE: Template = Template::new("tenantry", &["tenantry_tenant"], |url| Box::pin(migrate(url)));
+//! ```text
+//! static TEMPLATE: Template = Template::new("name", &["a_role"], |url| Box::pin(migrate(url)));
 //!
 //! #[tokio::test(flavor = "multi_thread")]
 //! async fn a_test() {
