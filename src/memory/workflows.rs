@@ -214,8 +214,7 @@ impl WorkflowRepo for MemoryTx {
     }
 
     async fn dependents(&mut self, id: WorkflowId) -> StoreResult<Dependents> {
-        let shard = self.read("workflows.dependents")?;
-        Ok(dependents(shard, id))
+        Ok(dependents(self.read("workflows.dependents")?, id))
     }
 
     async fn delete(&mut self, workflow: &Workflow) -> StoreResult<()> {
@@ -262,8 +261,9 @@ fn matches(filter: &WorkflowFilter, workflow: &Workflow) -> bool {
             .is_none_or(|archived| workflow.archived_at.is_some() == archived)
 }
 
-fn dependents(_shard: &Shard, _id: WorkflowId) -> Dependents {
-    Dependents::default()
+fn dependents(shard: &Shard, id: WorkflowId) -> Dependents {
+    let executions = shard.executions.of_workflow(id);
+    Dependents::new(u64::try_from(executions).unwrap_or(u64::MAX))
 }
 
 fn broken(operation: &'static str, constraint: &str) -> StoreError {

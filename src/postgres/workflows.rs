@@ -382,9 +382,19 @@ impl WorkflowRepo for PgTx<'_> {
         }))
     }
 
-    async fn dependents(&mut self, _: WorkflowId) -> StoreResult<Dependents> {
-        self.session.run("workflows.dependents")?;
-        Ok(Dependents::default())
+    async fn dependents(&mut self, id: WorkflowId) -> StoreResult<Dependents> {
+        const OPERATION: &str = "workflows.dependents";
+        let tenant = self.tenant();
+        let executions = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM tenantry.executions
+            WHERE tenant_id = $1 AND workflow_id = $2"#,
+            tenant,
+            id.as_uuid(),
+        )
+        .fetch_one(self.session.run(OPERATION)?)
+        .await;
+        let executions = self.session.check(OPERATION, executions)?;
+        Ok(Dependents::new(u64::try_from(executions).unwrap_or(0)))
     }
 
     async fn delete(&mut self, workflow: &Workflow) -> StoreResult<()> {

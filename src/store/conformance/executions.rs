@@ -72,13 +72,22 @@ fn external(text: &str) -> ExternalId {
     ExternalId::new(text).unwrap()
 }
 
-fn report(id: &str, status: ExecutionStatus, started: i64, took: i64) -> ExecutionReport {
+pub(super) fn report(
+    id: &str,
+    status: ExecutionStatus,
+    started: i64,
+    took: i64,
+) -> ExecutionReport {
     let mode = ExecutionMode::Webhook;
     ExecutionReport::new(external(id), external("w"), status, mode, at(started))
         .with_stopped_at(at(started) + TimeDelta::milliseconds(took))
 }
 
-fn ended(unit: &mut dyn UnitOfWork, place: &Place, report: &ExecutionReport) -> Execution {
+pub(super) fn ended(
+    unit: &mut dyn UnitOfWork,
+    place: &Place,
+    report: &ExecutionReport,
+) -> Execution {
     let id = unit.ids().fresh_at(report.started_at());
     let policy = MeterPolicy::default();
     Execution::first(
@@ -92,7 +101,7 @@ fn ended(unit: &mut dyn UnitOfWork, place: &Place, report: &ExecutionReport) -> 
     .execution
 }
 
-async fn one(f: &Fixture, ctx: &Context, place: &Place, id: &str) -> Execution {
+pub(super) async fn one(f: &Fixture, ctx: &Context, place: &Place, id: &str) -> Execution {
     let mut unit = f.unit(ctx).await;
     let execution = ended(
         &mut *unit,

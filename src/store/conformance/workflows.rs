@@ -4,9 +4,11 @@ use chrono::TimeDelta;
 use futures_util::join;
 use serde_json::json;
 
+use super::executions::{ended, one, place, report};
 use super::fixture::{Fixture, all, fails};
 use super::sources::{registered, trail};
 use crate::domain::context::Context;
+use crate::domain::execution::ExecutionStatus;
 use crate::domain::ids::SourceId;
 use crate::domain::json::Document;
 use crate::domain::text::{ExternalId, Name};
@@ -25,6 +27,8 @@ super::list_cases! { "workflows":
     an_archived_workflow_is_not_active,
     a_workflow_on_which_nothing_depends_is_deleted_with_its_versions,
     a_deletion_names_the_revision_it_has_read,
+    a_workflow_with_executions_is_not_deleted,
+    of_a_deletion_and_a_new_execution_at_once_one_wins,
     every_change_is_in_the_trail,
     a_workflow_of_another_tenant_is_not_there,
     a_unit_that_failed_is_spent,
@@ -308,6 +312,70 @@ async fn a_deletion_names_the_revision_it_has_read(f: Fixture) {
         unit.workflows().delete(&workflow).await,
         StoreErrorKind::Conflict,
     );
+}
+
+async fn a_workflow_with_executions_is_not_deleted(f: Fixture) {
+    let ctx = f.tenant("t").await;
+    let place = place(&f, &ctx, "p").await;
+    for id in ["1", "2"] {
+        one(&f, &ctx, &place, id).await;
+    }
+    let mut unit = f.unit(&ctx).await;
+    let stored = unit.workflows().get(place.workflow).await.unwrap().unwrap();
+    let dependents = unit.workflows().dependents(stored.id).await.unwrap();
+    assert_eq!(dependents, Dependents::new(2));
+    fails(
+        unit.workflows().delete(&stored).await,
+        StoreErrorKind::Conflict,
+    );
+    let mut unit = f.unit(&ctx).await;
+    let version = unit.workflows().version(stored.id, 1).await.unwrap();
+    assert!(version.is_some());
+    assert_eq!(unit.workflows().get(stored.id).await.unwrap(), Some(stored));
+}
+
+async fn of_a_deletion_and_a_new_execution_at_once_one_wins(f: Fixture) {
+    let ctx = f.tenant("t").await;
+    for deletion_first in [true, false] {
+        let place = place(&f, &ctx, &format!("p {deletion_first}")).await;
+        let (mut a, mut b) = (f.unit(&ctx).await, f.unit(&ctx).await);
+        let stored = a.workflows().get(place.workflow).await.unwrap().unwrap();
+        let run = ended(
+            &mut *b,
+            &place,
+            &report("1", ExecutionStatus::Success, 0, 5),
+        );
+        // The second may wait for the first, so both go on at the same time.
+        let (deleted, run) = if deletion_first {
+            a.workflows().delete(&stored).await.unwrap();
+            let second = async {
+                b.executions().insert(&[run]).await?;
+                b.commit().await
+            };
+            let (first, second) = join!(a.commit(), second);
+            first.unwrap();
+            fails(second, StoreErrorKind::NotFound);
+            (true, None)
+        } else {
+            b.executions()
+                .insert(std::slice::from_ref(&run))
+                .await
+                .unwrap();
+            let second = async {
+                a.workflows().delete(&stored).await?;
+                a.commit().await
+            };
+            let (first, second) = join!(b.commit(), second);
+            first.unwrap();
+            fails(second, StoreErrorKind::Conflict);
+            (false, Some(run))
+        };
+        let mut unit = f.unit(&ctx).await;
+        let left = unit.workflows().get(stored.id).await.unwrap();
+        assert_eq!(left.is_none(), deleted);
+        let executions = unit.workflows().dependents(stored.id).await.unwrap();
+        assert_eq!(executions, Dependents::new(u64::from(run.is_some())));
+    }
 }
 
 async fn every_change_is_in_the_trail(f: Fixture) {
