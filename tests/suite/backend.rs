@@ -11,6 +11,7 @@ use tenantry::postgres::{MigrateOptions, PgOptions, PgStore};
 use tenantry::store::conformance::Backend;
 use tenantry::store::{FixedEntropy, ManualClock, Store};
 
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Template, TestDatabase};
 
 /// The instant at which the tests' clocks stand, and around which the template has its months.
@@ -44,6 +45,8 @@ pub(crate) enum Login {
     Superuser,
     /// As a host should: a login that is a member of the schema's roles and nothing more.
     Plain,
+    /// As the plain login, through pgbouncer in transaction mode.
+    Pooler,
 }
 
 /// A store on a database of its own.
@@ -54,26 +57,43 @@ pub(crate) struct Fresh {
         reason = "kept so that the database lives as long as the store"
     )]
     pub(crate) database: TestDatabase,
+    #[allow(
+        dead_code,
+        reason = "kept so that the pooler lives as long as the store"
+    )]
+    pub(crate) pooler: Option<PgBouncer>,
 }
 
 /// Makes a store on a new clone of the schema.
 pub(crate) async fn fresh(login: Login, clock: Arc<ManualClock>) -> Fresh {
     let database = SCHEMA.database().await;
-    let url = match login {
-        Login::Superuser => &database.url_superuser,
-        Login::Plain => &database.url_plain,
-    };
-    let pool = PgPoolOptions::new()
-        .max_connections(16)
-        .connect_with(PgConnectOptions::from_str(url).unwrap())
-        .await
-        .unwrap();
     let options = PgOptions::new()
         .clock(clock)
         .entropy(Arc::new(FixedEntropy::new(1)));
+    let (url, pooler) = match login {
+        Login::Superuser => (database.url_superuser.clone(), None),
+        Login::Plain => (database.url_plain.clone(), None),
+        Login::Pooler => {
+            let pooler = PgBouncer::start(&database, 8).await;
+            (pooler.url(&database.url_plain), Some(pooler))
+        }
+    };
+    let mut connect = PgConnectOptions::from_str(&url).unwrap();
+    if pooler.is_some() {
+        connect = PgOptions::pooler_connect_options(connect);
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(16)
+        .connect_with(connect)
+        .await
+        .unwrap();
+    let store = PgStore::connect(pool, options.pooler(pooler.is_some()))
+        .await
+        .unwrap();
     Fresh {
-        store: PgStore::connect(pool, options).await.unwrap(),
+        store,
         database,
+        pooler,
     }
 }
 

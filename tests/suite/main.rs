@@ -20,4 +20,6 @@ mod layering;
 #[cfg(feature = "postgres")]
 mod migration;
 #[cfg(feature = "postgres")]
+mod pooler;
+#[cfg(feature = "postgres")]
 mod support;
