@@ -480,6 +480,30 @@ async fn of_two_owners_who_remove_each_other_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_open_units_that_remove_the_owners_one_loses() {
+    for backed in each_backend().await {
+        let house = House::build(&backed).await;
+        let second = create(&house.tenantry, &house.owner, "second", &[Role::Owner]).await;
+        let users = house.tenantry.users();
+        let mut a = backed.store.begin(&house.system).await.unwrap();
+        let mut b = backed.store.begin(&house.system).await.unwrap();
+        users.deactivate_in(&mut *a, second.id).await.unwrap();
+        // The second may wait for the first, so both go on at the same time.
+        let later = async {
+            users.deactivate_in(&mut *b, id(&house.owner)).await?;
+            Ok::<_, Error>(b.commit().await?)
+        };
+        let (first, later) = tokio::join!(a.commit(), later);
+        first.unwrap();
+        match later {
+            Err(Error::Identity(IdentityError::LastOwner)) => {}
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            other => panic!("{}: {other:?}", backed.name),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_erased_person_is_nowhere_to_be_found() {
     for backed in each_backend().await {
         let house = House::build(&backed).await;
