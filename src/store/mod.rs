@@ -38,8 +38,8 @@ mod roles;
 mod runtime;
 mod sources;
 mod tenants;
-mod workflows;
 mod users;
+mod workflows;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -61,8 +61,8 @@ pub use runtime::{
 };
 pub use sources::SourceRepo;
 pub use tenants::{TenantDirectory, TenantRepo};
-pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
 pub use users::UserRepo;
+pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
 
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sqlx::Connection;
 use tenantry::domain::access::Permission;
+use tenantry::domain::analytics::EventType;
 use tenantry::domain::audit::AuditAction;
 use tenantry::domain::context::Origin;
 use tenantry::domain::identity::{
@@ -14,7 +15,7 @@ use tenantry::domain::ids::UserId;
 use tenantry::domain::page::PageRequest;
 use tenantry::domain::tenancy::NewTenant;
 use tenantry::domain::text::{Email, Name, Subject};
-use tenantry::store::AuditFilter;
+use tenantry::store::{AuditFilter, EventFilter};
 use tenantry::{Context, Error, ErrorKind, PlatformContext, Tenantry};
 use tokio::sync::Barrier;
 
@@ -533,7 +534,10 @@ async fn an_erased_person_is_nowhere_to_be_found() {
         let filter = AuditFilter::default();
         let trail = unit.audit().page(&filter, &everything).await.unwrap().items;
         let listed = users.list(&house.owner, None, &everything).await.unwrap();
-        let text = serde_json::to_string(&(&trail, &listed)).unwrap();
+        let filter = EventFilter::default();
+        let events = unit.events().page(&filter, &everything).await.unwrap();
+        assert_eq!(events.items[0].user(), Some(person.id), "the login stays");
+        let text = serde_json::to_string(&(&trail, &listed, &events)).unwrap();
         for trace in ["enelope", "192.0.2.66", "session-66"] {
             assert!(!text.contains(trace), "{}: {trace} in {text}", backed.name);
         }
@@ -569,7 +573,14 @@ async fn a_login_is_kept_for_an_active_user_only() {
         let house = House::build(&backed).await;
         let users = house.tenantry.users();
         let (viewer, editor) = (id(&house.viewer), id(&house.editor));
-        let user = users.record_login(&house.viewer, viewer).await.unwrap();
+        let origin = Origin {
+            ip: Some("192.0.2.1".parse().unwrap()),
+            user_agent: Some("browser".to_owned()),
+            session: Some("session".to_owned()),
+            request: None,
+        };
+        let ctx = house.viewer.clone().with_origin(&origin);
+        let user = users.record_login(&ctx, viewer).await.unwrap();
         assert_eq!(user.last_login_at, Some(noon()));
         assert_eq!(house.get(&house.viewer).await, user);
         forbidden(
@@ -590,6 +601,16 @@ async fn a_login_is_kept_for_an_active_user_only() {
             users.record_login(&house.system, ghost).await,
             ErrorKind::NotFound,
         );
+        let all = (EventFilter::default(), PageRequest::default());
+        let analytics = house.tenantry.analytics();
+        let events = analytics.list(&house.owner, &all.0, &all.1).await.unwrap();
+        let [login] = &events.items[..] else {
+            panic!("{}: {events:?}", backed.name);
+        };
+        assert_eq!(*login.event_type(), EventType::USER_LOGIN);
+        assert_eq!(login.user(), Some(viewer));
+        assert_eq!(login.occurred_at(), noon());
+        assert_eq!(*login.origin(), origin);
     }
 }
 
