@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tenantry::memory::MemoryStore;
 use tenantry::postgres::{MigrateOptions, PgOptions, PgStore};
 use tenantry::store::conformance::Backend;
 use tenantry::store::{FixedEntropy, ManualClock, Store};
@@ -125,4 +126,31 @@ impl Backend for Postgres {
         self.databases.lock().unwrap().push(fresh);
         store
     }
+}
+
+/// A store of either kind, for the tests of services.
+pub(crate) struct Backed {
+    pub(crate) name: &'static str,
+    pub(crate) store: Arc<dyn Store>,
+    /// The database behind it, if there is one. It lives as long as the store.
+    pub(crate) database: Option<Fresh>,
+}
+
+/// A fresh store of each kind. The clocks stand still at [`noon`].
+pub(crate) async fn each_backend() -> [Backed; 2] {
+    let clock = || Arc::new(ManualClock::at(noon()));
+    let memory = MemoryStore::with(clock(), Arc::new(FixedEntropy::new(1)));
+    let database = fresh(Login::Plain, clock()).await;
+    [
+        Backed {
+            name: "memory",
+            store: Arc::new(memory),
+            database: None,
+        },
+        Backed {
+            name: "postgres",
+            store: Arc::new(database.store.clone()),
+            database: Some(database),
+        },
+    ]
 }

@@ -13,6 +13,8 @@ mod backend;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
 #[cfg(feature = "postgres")]
+mod identity;
+#[cfg(feature = "postgres")]
 mod isolation;
 #[cfg(feature = "postgres")]
 mod join;
