@@ -10,6 +10,7 @@ pub mod execution;
 pub mod identity;
 pub mod ids;
 pub mod json;
+pub mod metering;
 pub mod money;
 pub mod page;
 pub mod payload;

@@ -11,6 +11,7 @@
 mod analytics;
 mod audit;
 mod executions;
+mod metering;
 mod months;
 mod platform;
 mod roles;

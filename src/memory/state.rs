@@ -7,11 +7,13 @@ use imbl::{OrdMap, OrdSet};
 use super::analytics::EventTable;
 use super::audit::AuditTable;
 use super::executions::ExecutionTable;
+use super::metering::UsageTable;
 use super::roles::RoleTable;
 use super::sources::SourceTable;
 use super::users::UserTable;
 use super::workflows::WorkflowTable;
 use crate::domain::ids::TenantId;
+use crate::domain::metering::{CustomMeter, MeterName};
 use crate::domain::tenancy::{DomainName, Tenant};
 use crate::domain::time::Month;
 
@@ -37,6 +39,8 @@ pub(super) struct Shard {
     pub(super) roles: RoleTable,
     pub(super) audit: AuditTable,
     pub(super) events: EventTable,
+    pub(super) usage: UsageTable,
+    pub(super) meters: OrdMap<MeterName, Arc<CustomMeter>>,
 }
 
 impl State {

@@ -13,8 +13,9 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind,
-    StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, RoleRepo, SourceRepo, StoreError,
+    StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window,
+    WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
@@ -176,6 +177,14 @@ impl Tx for MemoryTx {
     }
 
     fn events(&mut self) -> &mut dyn EventRepo {
+        self
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepo {
+        self
+    }
+
+    fn meters(&mut self) -> &mut dyn MeterRepo {
         self
     }
 }

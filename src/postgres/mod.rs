@@ -18,6 +18,8 @@ mod error;
 mod executions;
 mod health;
 mod join;
+mod metering;
+mod meters;
 mod migrate;
 mod months;
 mod platform;
@@ -28,6 +30,7 @@ mod sources;
 mod statement;
 mod tenants;
 mod unit;
+mod usage_totals;
 mod users;
 mod workflows;
 

@@ -12,8 +12,8 @@ use super::session::Session;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx,
-    UnitOfWork, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo,
+    Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.
@@ -102,6 +102,14 @@ impl Tx for PgTx<'_> {
     }
 
     fn events(&mut self) -> &mut dyn EventRepo {
+        self
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepo {
+        self
+    }
+
+    fn meters(&mut self) -> &mut dyn MeterRepo {
         self
     }
 }

@@ -31,6 +31,7 @@ mod audit;
 pub mod conformance;
 mod error;
 mod executions;
+mod metering;
 mod months;
 mod page;
 mod retry;
@@ -51,6 +52,7 @@ pub use analytics::{EventFilter, EventRepo};
 pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
+pub use metering::{MeterRepo, UsageFilter, UsageRepo};
 pub use months::MonthDirectory;
 pub use page::page_key;
 pub use retry::{Retryable, TRIES, on_conflict};
@@ -96,6 +98,10 @@ pub trait Tx: Send {
     fn audit(&mut self) -> &mut dyn AuditRepo;
     /// The tenant's analytics events.
     fn events(&mut self) -> &mut dyn EventRepo;
+    /// The tenant's usage.
+    fn usage(&mut self) -> &mut dyn UsageRepo;
+    /// The meters that the tenant defined.
+    fn meters(&mut self) -> &mut dyn MeterRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
