@@ -11,6 +11,7 @@ pub mod identity;
 pub mod ids;
 pub mod json;
 pub mod money;
+pub mod outbox;
 pub mod page;
 pub mod payload;
 pub mod redaction;

@@ -32,14 +32,16 @@ pub mod conformance;
 mod error;
 mod executions;
 mod months;
+mod outbox;
 mod page;
+mod relay;
 mod retry;
 mod roles;
 mod runtime;
 mod sources;
 mod tenants;
-mod workflows;
 mod users;
+mod workflows;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -52,7 +54,9 @@ pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
 pub use months::MonthDirectory;
+pub use outbox::OutboxRepo;
 pub use page::page_key;
+pub use relay::{RelayRepo, Wake};
 pub use retry::{Retryable, TRIES, on_conflict};
 pub use roles::RoleRepo;
 pub use runtime::{
@@ -61,8 +65,8 @@ pub use runtime::{
 };
 pub use sources::SourceRepo;
 pub use tenants::{TenantDirectory, TenantRepo};
-pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
 pub use users::UserRepo;
+pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
 
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;
@@ -96,6 +100,8 @@ pub trait Tx: Send {
     fn audit(&mut self) -> &mut dyn AuditRepo;
     /// The tenant's analytics events.
     fn events(&mut self) -> &mut dyn EventRepo;
+    /// The tenant's messages.
+    fn outbox(&mut self) -> &mut dyn OutboxRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
@@ -125,6 +131,8 @@ pub trait PlatformUnit: Send {
     fn months(&mut self) -> &mut dyn MonthDirectory;
     /// The analytics events that belong to no tenant.
     fn events(&mut self) -> &mut dyn EventRepo;
+    /// All tenants' messages, to be published.
+    fn relay(&mut self) -> &mut dyn RelayRepo;
 
     /// Keeps everything that was written.
     ///
