@@ -107,6 +107,8 @@ ids! {
     EventId;
     /// One entry of the audit trail.
     AuditId;
+    /// The token of a relay that holds keys of the outbox.
+    LeaseId;
 }
 
 /// Makes the ids of one unit of work: time from the unit, randomness from a seed.

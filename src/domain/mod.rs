@@ -12,6 +12,7 @@ pub mod ids;
 pub mod json;
 pub mod metering;
 pub mod money;
+pub mod outbox;
 pub mod page;
 pub mod payload;
 pub mod redaction;
