@@ -6,8 +6,10 @@
 
 mod access;
 mod analytics;
+mod executions;
 mod roles;
 mod sources;
+mod sync;
 mod tenants;
 mod users;
 mod workflow_import;
@@ -16,8 +18,10 @@ mod workflows;
 use std::sync::Arc;
 
 pub use analytics::Analytics;
+pub use executions::Executions;
 pub use roles::Roles;
 pub use sources::{IssuedSecret, Sources};
+pub use sync::{SyncPolicy, UnknownWorkflow};
 pub use tenants::{TenantChange, Tenants};
 pub use users::Users;
 pub use workflow_import::Imported;
@@ -60,6 +64,12 @@ impl Tenantry {
     #[must_use]
     pub fn workflows(&self) -> Workflows {
         Workflows::new(Arc::clone(&self.store))
+    }
+
+    /// Executions: reports of them, and questions about them.
+    #[must_use]
+    pub fn executions(&self) -> Executions {
+        Executions::new(Arc::clone(&self.store))
     }
 
     /// Analytics events.

@@ -22,6 +22,8 @@ mod layering;
 #[cfg(feature = "postgres")]
 mod migration;
 #[cfg(feature = "postgres")]
+mod pipeline;
+#[cfg(feature = "postgres")]
 mod pooler;
 #[cfg(feature = "postgres")]
 mod support;
