@@ -50,6 +50,8 @@ CREATE TABLE tenantry.workflows (
     CONSTRAINT workflows_external UNIQUE (tenant_id, source_id, n8n_id),
     CONSTRAINT workflows_source FOREIGN KEY (tenant_id, source_id)
         REFERENCES tenantry.n8n_sources (tenant_id, id),
+    CONSTRAINT workflows_created_by FOREIGN KEY (tenant_id, created_by)
+        REFERENCES tenantry.users (tenant_id, id),
     CONSTRAINT workflows_source_and_id CHECK ((source_id IS NULL) = (n8n_id IS NULL)),
     CONSTRAINT workflows_archived_inactive CHECK (archived_at IS NULL OR NOT active)
 );
@@ -76,7 +78,9 @@ CREATE TABLE tenantry.workflow_versions (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, workflow_id, version),
     CONSTRAINT workflow_versions_workflow FOREIGN KEY (tenant_id, workflow_id)
-        REFERENCES tenantry.workflows (tenant_id, id)
+        REFERENCES tenantry.workflows (tenant_id, id),
+    CONSTRAINT workflow_versions_created_by FOREIGN KEY (tenant_id, created_by)
+        REFERENCES tenantry.users (tenant_id, id)
 );
 ALTER TABLE tenantry.workflow_versions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenantry.workflow_versions FORCE ROW LEVEL SECURITY;

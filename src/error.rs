@@ -6,8 +6,10 @@ use crate::domain::access::Denied;
 use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
 use crate::domain::page::CursorError;
+use crate::domain::source::SourceError;
 use crate::domain::tenancy::TenancyError;
 use crate::domain::text::TextError;
+use crate::domain::workflow::WorkflowError;
 use crate::store::{Retryable, StoreError, StoreErrorKind, Window};
 
 /// The result of a service's call.
@@ -89,6 +91,12 @@ pub enum Error {
     /// A broken rule about users and roles.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A broken rule about sources.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A broken rule about workflows.
+    #[error(transparent)]
+    Workflow(#[from] WorkflowError),
     /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -122,6 +130,8 @@ impl Error {
             Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
             | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,
+            Self::Source(SourceError::NotAuthentic) => ErrorKind::Forbidden,
+            Self::Workflow(_) => ErrorKind::Invalid,
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Conflict => ErrorKind::Conflict,
                 StoreErrorKind::AlreadyExists => ErrorKind::AlreadyExists,

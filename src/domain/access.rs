@@ -157,12 +157,6 @@ impl Powers {
         }
     }
 
-    /// Whether the actor may do everything.
-    #[must_use]
-    pub fn are_unbounded(&self) -> bool {
-        self.bounds.is_none()
-    }
-
     /// Checks that the actor has the permission.
     ///
     /// # Errors

@@ -1,8 +1,5 @@
 //! Analytics events: what happened, when, to whom, with a small JSON object of details.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,79 +9,18 @@ use serde_json::Value;
 use super::context::Origin;
 use super::ids::{EventId, IdGenerator, UserId, derived};
 use super::json::{Document, DocumentError};
-use super::text::{ExternalId, TextError};
+use super::text::{ExternalId, code_type};
 use super::time::micros;
 
-/// The kind of an event: letters, digits, `.`, `_` and `-`, at most 100 characters.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct EventType(Cow<'static, str>);
-
-impl EventType {
-    /// The most characters it may have.
-    pub const MAX: usize = 100;
+code_type! {
+    /// The kind of an event: letters, digits, `.`, `_` and `-`, at most 100 characters.
+    EventType, "event type", 100;
     /// An execution reached its end.
-    pub const WORKFLOW_EXECUTION: Self = Self(Cow::Borrowed("workflow_execution"));
+    WORKFLOW_EXECUTION = "workflow_execution";
     /// A user signed in.
-    pub const USER_LOGIN: Self = Self(Cow::Borrowed("user_login"));
+    USER_LOGIN = "user_login";
     /// A template was bought; its data hold `amount` and `currency`.
-    pub const TEMPLATE_PURCHASE: Self = Self(Cow::Borrowed("template_purchase"));
-
-    /// Checks the name of a kind of event.
-    ///
-    /// # Errors
-    /// When it is empty, too long or has another character.
-    pub fn new(text: &str) -> Result<Self, TextError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if text.is_empty() || text.len() > Self::MAX || !text.chars().all(allowed) {
-            return Err(TextError::form(
-                "event type",
-                text,
-                "1 to 100 letters, digits, `.`, `_` or `-`",
-            ));
-        }
-        Ok(Self(Cow::Owned(text.to_owned())))
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for EventType {
-    type Err = TextError;
-
-    fn from_str(text: &str) -> Result<Self, TextError> {
-        Self::new(text)
-    }
-}
-
-impl TryFrom<String> for EventType {
-    type Error = TextError;
-
-    fn try_from(text: String) -> Result<Self, TextError> {
-        Self::new(&text)
-    }
-}
-
-impl From<EventType> for String {
-    fn from(kind: EventType) -> Self {
-        kind.0.into_owned()
-    }
-}
-
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
+    TEMPLATE_PURCHASE = "template_purchase";
 }
 
 /// The details of an event: a JSON object, kept as text, since most events are written once and

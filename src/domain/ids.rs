@@ -99,12 +99,16 @@ ids! {
     ErrorLogId;
     /// One record of consumption.
     UsageId;
+    /// A meter that a tenant defined.
+    MeterId;
     /// A subscription of a tenant to a plan.
     SubscriptionId;
     /// One analytics event.
     EventId;
     /// One entry of the audit trail.
     AuditId;
+    /// The token of a relay that holds keys of the outbox.
+    LeaseId;
 }
 
 /// Makes the ids of one unit of work: time from the unit, randomness from a seed.
@@ -184,6 +188,13 @@ pub fn floor(instant: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::from(millis(instant)) << 80)
 }
 
+/// The smallest id above all that carry `instant` or an earlier one.
+#[must_use]
+pub fn after(instant: DateTime<Utc>) -> Uuid {
+    let next = u128::from(millis(instant)) + 1;
+    Uuid::from_u128(next.checked_mul(1 << 80).unwrap_or(u128::MAX))
+}
+
 /// The instant an id carries, to the millisecond; `None` unless it is a UUIDv7.
 #[must_use]
 pub fn instant_of(id: Uuid) -> Option<DateTime<Utc>> {
@@ -252,6 +263,10 @@ mod tests {
         let instant = at(1_795_406_099_742);
         assert!(floor(instant) <= v7(instant, [0; 10]));
         assert!(floor(instant) > v7(at(1_795_406_099_741), [0xFF; 10]));
+        assert!(after(instant) > v7(instant, [0xFF; 10]));
+        assert!(after(instant) <= v7(at(1_795_406_099_743), [0; 10]));
+        assert_eq!(after(DateTime::<Utc>::MAX_UTC), Uuid::max());
+        assert_eq!(floor(DateTime::<Utc>::MIN_UTC), Uuid::nil());
     }
 
     #[test]

@@ -14,9 +14,6 @@ use super::time::micros;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// A text that does not fit its field.
-    #[error("source: {0}")]
-    Text(#[from] TextError),
     /// There is no source of this name with this secret. Which of the two is wrong is not said.
     #[error("source: the name or the secret is wrong")]
     NotAuthentic,

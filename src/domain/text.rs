@@ -158,6 +158,88 @@ macro_rules! line_type {
     )+};
 }
 
+/// Defines a plain name: letters, digits, `.`, `_` and `-`, bounded. Known names are constants
+/// that cost no allocation.
+macro_rules! code_type {
+    (
+        $(#[$doc:meta])* $name:ident, $field:literal, $max:literal;
+        $($(#[$known_doc:meta])* $known:ident = $text:expr;)*
+    ) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ::serde::Serialize, ::serde::Deserialize,
+        )]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(::std::borrow::Cow<'static, str>);
+
+        impl $name {
+            /// The most characters it may have.
+            pub const MAX: usize = $max;
+            $(
+                $(#[$known_doc])*
+                pub const $known: Self = Self(::std::borrow::Cow::Borrowed($text));
+            )*
+
+            /// Checks the name.
+            ///
+            /// # Errors
+            /// When it is empty, too long or has another character.
+            pub fn new(text: &str) -> Result<Self, $crate::domain::text::TextError> {
+                let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+                if text.is_empty() || text.len() > Self::MAX || !text.chars().all(allowed) {
+                    return Err($crate::domain::text::TextError::form(
+                        $field,
+                        text,
+                        concat!("1 to ", $max, " letters, digits, `.`, `_` or `-`"),
+                    ));
+                }
+                Ok(Self(::std::borrow::Cow::Owned(text.to_owned())))
+            }
+
+            /// The name.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::domain::text::TextError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::domain::text::TextError;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.into_owned()
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+pub(super) use code_type;
+
 line_type! {
     /// The name of a tenant, a person, a workflow, a source: one line, at most 255 characters.
     Name, "name", 255;
@@ -168,6 +250,11 @@ line_type! {
     Subject, "subject", 255;
     /// The name of a plan: one line, at most 100 characters.
     PlanCode, "plan", 100;
+    /// The host's key of a record of usage: one line, at most 255 characters.
+    UsageKey, "usage key", 255;
+    /// What a meter of unique values counts once, such as a user's id: one line, at most 255
+    /// characters.
+    UniqueValue, "unique value", 255;
 }
 
 /// An e-mail address: kept as it was given, compared without regard to case.

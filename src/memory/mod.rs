@@ -11,14 +11,18 @@
 mod analytics;
 mod audit;
 mod executions;
+mod metering;
 mod months;
+mod outbox;
 mod platform;
+mod relay;
 mod roles;
 mod sources;
 mod state;
 mod tenants;
 mod unit;
 mod users;
+mod wake;
 mod workflows;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +39,8 @@ use crate::store::{
 use platform::MemoryPlatform;
 use state::State;
 use unit::MemoryTx;
+use wake::Bell;
+pub use wake::MemoryWake;
 
 /// The months a new memory store begins with, before and after the present one.
 const MONTHS_BEFORE: u32 = 1;
@@ -130,21 +136,27 @@ impl Store for MemoryStore {
 
 /// The newest committed state. The lock is held for a snapshot or a commit, never longer.
 #[derive(Debug, Clone)]
-struct Shared(Arc<Mutex<Arc<State>>>);
+struct Shared {
+    newest: Arc<Mutex<Arc<State>>>,
+    bell: Arc<Bell>,
+}
 
 impl Shared {
     fn new(state: State) -> Self {
-        Self(Arc::new(Mutex::new(Arc::new(state))))
+        Self {
+            newest: Arc::new(Mutex::new(Arc::new(state))),
+            bell: Arc::default(),
+        }
     }
 
     fn snapshot(&self) -> Arc<State> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.newest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the state by what `change` makes of it, unless that fails.
     fn replace(&self, change: impl FnOnce(&Arc<State>) -> StoreResult<State>) -> StoreResult<()> {
         // A panic cannot leave a half-written state behind: it is swapped in whole.
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         *newest = Arc::new(change(&newest)?);
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::state::State;
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    EventRepo, MonthDirectory, PlatformUnit, StoreError, StoreErrorKind, StoreResult,
+    EventRepo, MonthDirectory, PlatformUnit, RelayRepo, StoreError, StoreErrorKind, StoreResult,
     TenantDirectory,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct MemoryPlatform {
     journal: Vec<Write>,
     context: PlatformContext,
     pub(super) now: DateTime<Utc>,
-    ids: IdGenerator,
+    pub(super) ids: IdGenerator,
     /// Who, when and why, for the audit trail.
     pub(super) stamp: Arc<Stamp>,
     spent: bool,
@@ -138,6 +138,10 @@ impl PlatformUnit for MemoryPlatform {
     }
 
     fn events(&mut self) -> &mut dyn EventRepo {
+        self
+    }
+
+    fn relay(&mut self) -> &mut dyn RelayRepo {
         self
     }
 

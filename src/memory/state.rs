@@ -7,11 +7,14 @@ use imbl::{OrdMap, OrdSet};
 use super::analytics::EventTable;
 use super::audit::AuditTable;
 use super::executions::ExecutionTable;
+use super::metering::UsageTable;
+use super::outbox::{OutboxTable, Waiting};
 use super::roles::RoleTable;
 use super::sources::SourceTable;
 use super::users::UserTable;
 use super::workflows::WorkflowTable;
 use crate::domain::ids::TenantId;
+use crate::domain::metering::{CustomMeter, MeterName};
 use crate::domain::tenancy::{DomainName, Tenant};
 use crate::domain::time::Month;
 
@@ -22,6 +25,8 @@ pub(super) struct State {
     pub(super) domains: OrdMap<DomainName, TenantId>,
     pub(super) months: OrdSet<Month>,
     pub(super) events: EventTable,
+    /// The tenants whose messages wait for a relay; kept by [`State::put`].
+    pub(super) waiting: Waiting,
 }
 
 /// What belongs to one tenant. A unit of work holds one shard, so it cannot see another's.
@@ -37,11 +42,21 @@ pub(super) struct Shard {
     pub(super) roles: RoleTable,
     pub(super) audit: AuditTable,
     pub(super) events: EventTable,
+    pub(super) usage: UsageTable,
+    pub(super) meters: OrdMap<MeterName, Arc<CustomMeter>>,
+    pub(super) outbox: OutboxTable,
 }
 
 impl State {
     /// A tenant's shard; an empty one if the tenant does not exist.
     pub(super) fn shard(&self, tenant: TenantId) -> Arc<Shard> {
         self.shards.get(&tenant).cloned().unwrap_or_default()
+    }
+
+    /// Replaces a tenant's shard, and with it what is known across tenants.
+    pub(super) fn put(&mut self, tenant: TenantId, shard: Shard) {
+        let former = self.shards.get(&tenant).map(|shard| &shard.outbox);
+        self.waiting.follow(tenant, former, &shard.outbox);
+        self.shards.insert(tenant, Arc::new(shard));
     }
 }

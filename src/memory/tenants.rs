@@ -93,7 +93,7 @@ impl TenantDirectory for MemoryPlatform {
             take_domain(state, OPERATION, None, &tenant)?;
             let mut shard = Shard::default();
             replace(&mut shard, &stamp, &tenant);
-            state.shards.insert(tenant.id, Arc::new(shard));
+            state.put(tenant.id, shard);
             Ok(())
         })
     }
@@ -145,7 +145,7 @@ impl TenantDirectory for MemoryPlatform {
                 ..given.clone()
             };
             replace(&mut shard, &stamp, &next);
-            state.shards.insert(given.id, Arc::new(shard));
+            state.put(given.id, shard);
             Ok(next)
         })
     }

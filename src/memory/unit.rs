@@ -13,8 +13,7 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind,
-    StoreResult, TenantRepo, Tx, UnitOfWork, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
@@ -28,7 +27,7 @@ pub(super) struct MemoryTx {
     pub(super) view: Shard,
     journal: Vec<Write>,
     context: Context,
-    now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
     ids: IdGenerator,
     /// Who, when and why, for the audit trail.
     pub(super) stamp: Arc<Stamp>,
@@ -178,6 +177,18 @@ impl Tx for MemoryTx {
     fn events(&mut self) -> &mut dyn EventRepo {
         self
     }
+
+    fn usage(&mut self) -> &mut dyn UsageRepo {
+        self
+    }
+
+    fn meters(&mut self) -> &mut dyn MeterRepo {
+        self
+    }
+
+    fn outbox(&mut self) -> &mut dyn OutboxRepo {
+        self
+    }
 }
 
 #[async_trait]
@@ -196,6 +207,7 @@ impl UnitOfWork for MemoryTx {
             ..
         } = *self;
         let tenant = context.tenant();
+        let tells = view.outbox.written() > base.outbox.written();
         shared.replace(|newest| {
             let current = newest.shard(tenant);
             let shard = if Arc::ptr_eq(&current, &base) {
@@ -208,8 +220,12 @@ impl UnitOfWork for MemoryTx {
                 shard
             };
             let mut state = State::clone(newest);
-            state.shards.insert(tenant, Arc::new(shard));
+            state.put(tenant, shard);
             Ok(state)
-        })
+        })?;
+        if tells {
+            shared.bell.ring();
+        }
+        Ok(())
     }
 }

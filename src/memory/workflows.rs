@@ -13,7 +13,7 @@ use super::audit::{Audited, Stamp};
 use super::state::Shard;
 use super::unit::MemoryTx;
 use crate::domain::audit::audited_instant;
-use crate::domain::ids::{SourceId, WorkflowId};
+use crate::domain::ids::{SourceId, UserId, WorkflowId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::ExternalId;
 use crate::domain::workflow::{
@@ -281,6 +281,18 @@ fn check(operation: &'static str, workflow: &Workflow) -> StoreResult<()> {
     Ok(())
 }
 
+fn check_person(
+    shard: &Shard,
+    operation: &'static str,
+    constraint: &str,
+    person: Option<UserId>,
+) -> StoreResult<()> {
+    if person.is_some_and(|user| shard.users.get(user).is_none()) {
+        return Err(StoreError::new(StoreErrorKind::NotFound, operation).with_detail(constraint));
+    }
+    Ok(())
+}
+
 fn insert(
     shard: &mut Shard,
     operation: &'static str,
@@ -306,6 +318,13 @@ fn insert(
         }
         table.by_external.insert(key, workflow.id);
     }
+    check_person(
+        shard,
+        operation,
+        "workflows_created_by",
+        workflow.created_by,
+    )?;
+    let table = &mut shard.workflows;
     table.by_name.insert(name_key(workflow), ());
     table.rows.insert(workflow.id, Arc::new(workflow.clone()));
     shard.audit.record(stamp, None, Some(workflow));
@@ -359,6 +378,8 @@ fn add_version(
         return Err(StoreError::new(StoreErrorKind::AlreadyExists, operation)
             .with_detail("workflow_versions_pkey"));
     }
+    let by = version.created_by;
+    check_person(shard, operation, "workflow_versions_created_by", by)?;
     let version = WorkflowVersion {
         workflow: id,
         ..version.clone()

@@ -11,7 +11,7 @@ use super::platform::PgPlatform;
 use super::unit::PgTx;
 use crate::domain::analytics::{AnalyticsEvent, EventData, EventType, NewEvent};
 use crate::domain::context::Origin;
-use crate::domain::ids::{EventId, UserId};
+use crate::domain::ids::{EventId, UserId, after, floor};
 use crate::domain::page::{Page, PageRequest};
 use crate::store::{EventFilter, EventRepo, StoreResult, page_key};
 
@@ -131,17 +131,17 @@ impl EventRepo for PgTx<'_> {
                 AND ($2::uuid IS NULL OR id < $2)
                 AND ($3::text IS NULL OR event_type = $3)
                 AND ($4::uuid IS NULL OR user_id = $4)
-                AND ($5::timestamptz IS NULL
-                    OR (id >= tenantry.id_floor($5) AND occurred_at >= $5))
-                AND ($6::timestamptz IS NULL
-                    OR (id < tenantry.id_floor($6 + interval '1 ms') AND occurred_at < $6))
-            ORDER BY id DESC LIMIT $7",
+                AND ($5::timestamptz IS NULL OR (id >= $6 AND occurred_at >= $5))
+                AND ($7::timestamptz IS NULL OR (id < $8 AND occurred_at < $7))
+            ORDER BY id DESC LIMIT $9",
             tenant,
             before.map(EventId::as_uuid),
             filter.event_type.as_ref().map(EventType::as_str),
             filter.user.map(UserId::as_uuid),
             filter.period.map(|period| period.start()),
+            filter.period.map(|period| floor(period.start())),
             filter.period.map(|period| period.end()),
+            filter.period.map(|period| after(period.end())),
             limit as i64 + 1,
         )
         .fetch_all(self.session.run(PAGE)?)
@@ -211,16 +211,16 @@ impl EventRepo for PgPlatform {
             WHERE ($1::uuid IS NULL OR id < $1)
                 AND ($2::text IS NULL OR event_type = $2)
                 AND ($3::uuid IS NULL OR user_id = $3)
-                AND ($4::timestamptz IS NULL
-                    OR (id >= tenantry.id_floor($4) AND occurred_at >= $4))
-                AND ($5::timestamptz IS NULL
-                    OR (id < tenantry.id_floor($5 + interval '1 ms') AND occurred_at < $5))
-            ORDER BY id DESC LIMIT $6",
+                AND ($4::timestamptz IS NULL OR (id >= $5 AND occurred_at >= $4))
+                AND ($6::timestamptz IS NULL OR (id < $7 AND occurred_at < $6))
+            ORDER BY id DESC LIMIT $8",
             before.map(EventId::as_uuid),
             filter.event_type.as_ref().map(EventType::as_str),
             filter.user.map(UserId::as_uuid),
             filter.period.map(|period| period.start()),
+            filter.period.map(|period| floor(period.start())),
             filter.period.map(|period| period.end()),
+            filter.period.map(|period| after(period.end())),
             limit as i64 + 1,
         )
         .fetch_all(self.session.run(PAGE)?)

@@ -28,6 +28,9 @@ struct Before {
 /// with [`leave`](Self::leave). Dropped without leaving it fails closed: until its transaction or
 /// savepoint ends, the host's connection stays in the role `tenantry_tenant`, which may touch
 /// nothing of the host's.
+///
+/// The store does not see the host's commit: relays find the messages of a joined unit when they
+/// next look, or at once if the host then calls [`PgStore::wake_relays`].
 #[derive(Debug)]
 pub struct JoinedTx<'c> {
     tx: PgTx<'c>,
@@ -80,7 +83,7 @@ impl PgStore {
         }
         let session = Session::lent(connection, !self.options.pooler);
         Ok(JoinedTx {
-            tx: PgTx::new(session, context.clone(), now, ids),
+            tx: PgTx::new(session, context.clone(), now, ids, None),
             before,
         })
     }

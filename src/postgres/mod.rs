@@ -18,17 +18,24 @@ mod error;
 mod executions;
 mod health;
 mod join;
+mod metering;
+mod meters;
 mod migrate;
 mod months;
+mod outbox;
 mod platform;
+mod relay;
 mod role;
 mod roles;
 mod session;
 mod sources;
 mod statement;
+mod streams;
 mod tenants;
 mod unit;
+mod usage_totals;
 mod users;
+mod wake;
 mod workflows;
 
 use std::sync::Arc;
@@ -42,6 +49,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 pub use health::{Health, SchemaStatus};
 pub use join::JoinedTx;
 pub use migrate::MigrateOptions;
+pub use wake::PgWake;
 
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::ids::IdGenerator;
@@ -50,15 +58,18 @@ use crate::store::{
     UnitOfWork, unit_time,
 };
 use platform::PgPlatform;
+use relay::Turn;
 use role::Roles;
 use session::{Session, begin, platform_settings, tenant_settings};
 use unit::PgTx;
+use wake::Bell;
 
 /// How the store uses its connections.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PgOptions {
     pooler: bool,
+    notify: bool,
     lock_timeout: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -70,6 +81,7 @@ impl PgOptions {
     pub fn new() -> Self {
         Self {
             pooler: false,
+            notify: true,
             lock_timeout: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -82,6 +94,12 @@ impl PgOptions {
     /// Its connections must come from [`PgOptions::pooler_connect_options`].
     pub fn pooler(self, pooler: bool) -> Self {
         Self { pooler, ..self }
+    }
+
+    /// Whether relays are told of new messages right after a commit, as they are unless this says
+    /// otherwise. Without it they find them when they look by themselves.
+    pub fn notify(self, notify: bool) -> Self {
+        Self { notify, ..self }
     }
 
     /// How long a unit waits for another unit's row before it gives up with `Conflict`.
@@ -138,6 +156,8 @@ pub struct PgStore {
     pool: PgPool,
     options: PgOptions,
     roles: Roles,
+    bell: Option<Bell>,
+    turn: Turn,
 }
 
 impl PgStore {
@@ -153,6 +173,8 @@ impl PgStore {
     pub async fn connect(pool: PgPool, options: PgOptions) -> StoreResult<Self> {
         let roles = role::check(&pool, options.pooler).await?;
         Ok(Self {
+            bell: options.notify.then(|| Bell::new(pool.clone())),
+            turn: Turn::default(),
             pool,
             options,
             roles,
@@ -182,6 +204,7 @@ impl Store for PgStore {
             context.clone(),
             now,
             ids,
+            self.bell.clone(),
         )))
     }
 
@@ -198,6 +221,7 @@ impl Store for PgStore {
             context.clone(),
             now,
             ids,
+            self.turn.clone(),
         )))
     }
 

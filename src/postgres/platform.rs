@@ -6,17 +6,22 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::error::commit_error;
+use super::relay::Turn;
 use super::session::Session;
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
-use crate::store::{EventRepo, MonthDirectory, PlatformUnit, StoreResult, TenantDirectory};
+use crate::store::{
+    EventRepo, MonthDirectory, PlatformUnit, RelayRepo, StoreResult, TenantDirectory,
+};
 
 /// One transaction in the role `tenantry_platform`.
 pub(super) struct PgPlatform {
     pub(super) session: Session<'static>,
     context: PlatformContext,
-    now: DateTime<Utc>,
-    ids: IdGenerator,
+    pub(super) now: DateTime<Utc>,
+    pub(super) ids: IdGenerator,
+    /// Where the next claim begins to look for new messages.
+    pub(super) turn: Turn,
 }
 
 impl PgPlatform {
@@ -25,12 +30,14 @@ impl PgPlatform {
         context: PlatformContext,
         now: DateTime<Utc>,
         ids: IdGenerator,
+        turn: Turn,
     ) -> Self {
         Self {
             session,
             context,
             now,
             ids,
+            turn,
         }
     }
 }
@@ -67,6 +74,10 @@ impl PlatformUnit for PgPlatform {
     }
 
     fn events(&mut self) -> &mut dyn EventRepo {
+        self
+    }
+
+    fn relay(&mut self) -> &mut dyn RelayRepo {
         self
     }
 

@@ -9,19 +9,22 @@ use uuid::Uuid;
 use super::error::commit_error;
 use super::months::read_months;
 use super::session::Session;
+use super::wake::Bell;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx,
-    UnitOfWork, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.
 pub(super) struct PgTx<'c> {
     pub(super) session: Session<'c>,
     context: Context,
-    now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
     ids: IdGenerator,
+    /// Whether relays should be told once this unit has committed.
+    pub(super) tells: bool,
+    bell: Option<Bell>,
 }
 
 impl<'c> PgTx<'c> {
@@ -30,12 +33,15 @@ impl<'c> PgTx<'c> {
         context: Context,
         now: DateTime<Utc>,
         ids: IdGenerator,
+        bell: Option<Bell>,
     ) -> Self {
         Self {
             session,
             context,
             now,
             ids,
+            tells: false,
+            bell,
         }
     }
 
@@ -104,6 +110,18 @@ impl Tx for PgTx<'_> {
     fn events(&mut self) -> &mut dyn EventRepo {
         self
     }
+
+    fn usage(&mut self) -> &mut dyn UsageRepo {
+        self
+    }
+
+    fn meters(&mut self) -> &mut dyn MeterRepo {
+        self
+    }
+
+    fn outbox(&mut self) -> &mut dyn OutboxRepo {
+        self
+    }
 }
 
 #[async_trait]
@@ -113,6 +131,10 @@ impl UnitOfWork for PgTx<'static> {
             .into_transaction()?
             .commit()
             .await
-            .map_err(commit_error)
+            .map_err(commit_error)?;
+        if let Some(bell) = self.bell.filter(|_| self.tells) {
+            bell.ring();
+        }
+        Ok(())
     }
 }

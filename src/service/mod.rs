@@ -7,15 +7,21 @@
 mod access;
 mod analytics;
 mod roles;
+mod sources;
 mod tenants;
 mod users;
+mod workflow_import;
+mod workflows;
 
 use std::sync::Arc;
 
 pub use analytics::Analytics;
 pub use roles::Roles;
+pub use sources::{IssuedSecret, Sources};
 pub use tenants::{TenantChange, Tenants};
 pub use users::Users;
+pub use workflow_import::Imported;
+pub use workflows::{WorkflowOutcome, Workflows};
 
 use crate::store::Store;
 
@@ -42,6 +48,18 @@ impl Tenantry {
     #[must_use]
     pub fn tenants(&self) -> Tenants {
         Tenants::new(Arc::clone(&self.store))
+    }
+
+    /// The sources of workflows and executions.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources::new(Arc::clone(&self.store))
+    }
+
+    /// Workflows and the versions of their definitions.
+    #[must_use]
+    pub fn workflows(&self) -> Workflows {
+        Workflows::new(Arc::clone(&self.store))
     }
 
     /// Analytics events.

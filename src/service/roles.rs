@@ -243,7 +243,7 @@ impl Roles {
         let powers = authorize_alone(tx, Permission::RolesManage).await?;
         let found = tx.users().get(user).await?;
         let person = found.ok_or_else(|| Error::not_found("user", user))?;
-        person.must_exist()?;
+        person.must_not_be_erased()?;
         give(tx, &powers, user, role).await
     }
 

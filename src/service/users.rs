@@ -6,6 +6,7 @@ use super::access::{authorize, authorize_alone, authorize_own};
 use super::roles::{give, keep_an_owner, rights_of};
 use super::tenants::must_be_present;
 use crate::domain::access::{Permission, Powers};
+use crate::domain::analytics::{EventData, EventType, NewEvent};
 use crate::domain::context::Context;
 use crate::domain::identity::{NewUser, Rights, User, UserPatch, UserStatus};
 use crate::domain::ids::UserId;
@@ -213,8 +214,8 @@ impl Users {
         Ok(tx.users().update(&user).await?)
     }
 
-    /// Erases what tells who a person is, here and in the audit trail, for good; takes all their
-    /// roles. The id stays, for what refers to it; the erasure is itself in the trail.
+    /// Erases what tells who a person is, here, in the analytics and in the audit trail, for good;
+    /// takes all their roles. The id stays, for what refers to it; the erasure is itself in the trail.
     ///
     /// # Errors
     /// `Forbidden` without `users.manage` and all that the user may do; `NotFound`; `Invalid` for
@@ -247,10 +248,11 @@ impl Users {
         Ok(user)
     }
 
-    /// Keeps that a user logged in just now. A host calls it when it has checked who they are, as
-    /// a service or as the user.
+    /// Keeps that a user logged in just now, and records the event `user_login` with the context's
+    /// origin. A host calls it when it has checked who they are, as a service or as the user.
     ///
-    /// The last login never goes back, though the clocks of the host's machines may differ.
+    /// The last login never goes back, though the clocks of the host's machines may differ. Every
+    /// call is a login: repeated after a lost connection, it may be counted twice.
     ///
     /// # Errors
     /// `NotFound`; `Forbidden` unless the user is active, or for another user without
@@ -274,7 +276,14 @@ impl Users {
         let user = existing(tx, id).await?;
         user.must_be_active()?;
         let now = tx.now();
+        let login = NewEvent {
+            user: Some(id),
+            origin: tx.context().platform().origin().clone(),
+            ..NewEvent::new(EventType::USER_LOGIN, now, EventData::default())
+        };
+        let login = login.into_event(tx.ids());
         let last_login_at = Some(tx.users().record_login(id, now).await?);
+        tx.events().append(&[login]).await?;
         Ok(User {
             last_login_at,
             ..user
@@ -300,6 +309,7 @@ async fn reach(tx: &mut dyn Tx, powers: &Powers, id: UserId) -> Result<Rights> {
 /// Takes an erased person's data out of everything but their own row: every area that keeps some
 /// has a line here. Ids stay.
 async fn forget_elsewhere(tx: &mut dyn Tx, person: UserId) -> Result<()> {
+    tx.events().erase_person(person).await?;
     tx.audit().forget(person).await?;
     Ok(())
 }

@@ -31,8 +31,11 @@ mod audit;
 pub mod conformance;
 mod error;
 mod executions;
+mod metering;
 mod months;
+mod outbox;
 mod page;
+mod relay;
 mod retry;
 mod roles;
 mod runtime;
@@ -51,8 +54,11 @@ pub use analytics::{EventFilter, EventRepo};
 pub use audit::{AuditFilter, AuditRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
+pub use metering::{MeterRepo, UsageFilter, UsageRepo};
 pub use months::MonthDirectory;
+pub use outbox::OutboxRepo;
 pub use page::page_key;
+pub use relay::{RelayRepo, Wake};
 pub use retry::{Retryable, TRIES, on_conflict};
 pub use roles::RoleRepo;
 pub use runtime::{
@@ -96,6 +102,12 @@ pub trait Tx: Send {
     fn audit(&mut self) -> &mut dyn AuditRepo;
     /// The tenant's analytics events.
     fn events(&mut self) -> &mut dyn EventRepo;
+    /// The tenant's usage.
+    fn usage(&mut self) -> &mut dyn UsageRepo;
+    /// The meters that the tenant defined.
+    fn meters(&mut self) -> &mut dyn MeterRepo;
+    /// The tenant's messages.
+    fn outbox(&mut self) -> &mut dyn OutboxRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
@@ -125,6 +137,8 @@ pub trait PlatformUnit: Send {
     fn months(&mut self) -> &mut dyn MonthDirectory;
     /// The analytics events that belong to no tenant.
     fn events(&mut self) -> &mut dyn EventRepo;
+    /// All tenants' messages, to be published.
+    fn relay(&mut self) -> &mut dyn RelayRepo;
 
     /// Keeps everything that was written.
     ///

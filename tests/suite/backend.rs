@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tenantry::memory::MemoryStore;
 use tenantry::postgres::{MigrateOptions, PgOptions, PgStore};
 use tenantry::store::conformance::Backend;
 use tenantry::store::{FixedEntropy, ManualClock, Store};
 
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Template, TestDatabase};
 
 /// The instant at which the tests' clocks stand, and around which the template has its months.
@@ -44,6 +46,8 @@ pub(crate) enum Login {
     Superuser,
     /// As a host should: a login that is a member of the schema's roles and nothing more.
     Plain,
+    /// As the plain login, through pgbouncer in transaction mode.
+    Pooler,
 }
 
 /// A store on a database of its own.
@@ -54,26 +58,43 @@ pub(crate) struct Fresh {
         reason = "kept so that the database lives as long as the store"
     )]
     pub(crate) database: TestDatabase,
+    #[allow(
+        dead_code,
+        reason = "kept so that the pooler lives as long as the store"
+    )]
+    pub(crate) pooler: Option<PgBouncer>,
 }
 
 /// Makes a store on a new clone of the schema.
 pub(crate) async fn fresh(login: Login, clock: Arc<ManualClock>) -> Fresh {
     let database = SCHEMA.database().await;
-    let url = match login {
-        Login::Superuser => &database.url_superuser,
-        Login::Plain => &database.url_plain,
-    };
-    let pool = PgPoolOptions::new()
-        .max_connections(16)
-        .connect_with(PgConnectOptions::from_str(url).unwrap())
-        .await
-        .unwrap();
     let options = PgOptions::new()
         .clock(clock)
         .entropy(Arc::new(FixedEntropy::new(1)));
+    let (url, pooler) = match login {
+        Login::Superuser => (database.url_superuser.clone(), None),
+        Login::Plain => (database.url_plain.clone(), None),
+        Login::Pooler => {
+            let pooler = PgBouncer::start(&database, 8).await;
+            (pooler.url(&database.url_plain), Some(pooler))
+        }
+    };
+    let mut connect = PgConnectOptions::from_str(&url).unwrap();
+    if pooler.is_some() {
+        connect = PgOptions::pooler_connect_options(connect);
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(16)
+        .connect_with(connect)
+        .await
+        .unwrap();
+    let store = PgStore::connect(pool, options.pooler(pooler.is_some()))
+        .await
+        .unwrap();
     Fresh {
-        store: PgStore::connect(pool, options).await.unwrap(),
+        store,
         database,
+        pooler,
     }
 }
 
@@ -105,4 +126,31 @@ impl Backend for Postgres {
         self.databases.lock().unwrap().push(fresh);
         store
     }
+}
+
+/// A store of either kind, for the tests of services.
+pub(crate) struct Backed {
+    pub(crate) name: &'static str,
+    pub(crate) store: Arc<dyn Store>,
+    /// The database behind it, if there is one. It lives as long as the store.
+    pub(crate) database: Option<Fresh>,
+}
+
+/// A fresh store of each kind. The clocks stand still at [`noon`].
+pub(crate) async fn each_backend() -> [Backed; 2] {
+    let clock = || Arc::new(ManualClock::at(noon()));
+    let memory = MemoryStore::with(clock(), Arc::new(FixedEntropy::new(1)));
+    let database = fresh(Login::Plain, clock()).await;
+    [
+        Backed {
+            name: "memory",
+            store: Arc::new(memory),
+            database: None,
+        },
+        Backed {
+            name: "postgres",
+            store: Arc::new(database.store.clone()),
+            database: Some(database),
+        },
+    ]
 }

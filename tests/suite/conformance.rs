@@ -42,6 +42,13 @@ macro_rules! areas {
             })+
         }
 
+        mod postgres_through_pooler {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $area() {
+                super::run(&super::Postgres::new(super::Login::Pooler), stringify!($area)).await;
+            })+
+        }
+
         #[test]
         fn every_area_is_tested() {
             assert_eq!(areas(), [$(stringify!($area)),+]);

@@ -13,11 +13,15 @@ mod backend;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
 #[cfg(feature = "postgres")]
+mod identity;
+#[cfg(feature = "postgres")]
 mod isolation;
 #[cfg(feature = "postgres")]
 mod join;
 mod layering;
 #[cfg(feature = "postgres")]
 mod migration;
+#[cfg(feature = "postgres")]
+mod pooler;
 #[cfg(feature = "postgres")]
 mod support;

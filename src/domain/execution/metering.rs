@@ -6,15 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::{ExecutionMode, ExecutionReport, ExecutionStatus};
-
-/// The meter that counts billable executions.
-pub const EXECUTIONS: &str = "executions";
-/// The meter that counts calls to language models.
-pub const AI_CALLS: &str = "ai_calls";
-/// The meter of execution time, in milliseconds.
-pub const EXECUTION_MS: &str = "execution_ms";
-/// The meter of payload kept, in bytes. A level, not a sum.
-pub const STORAGE: &str = "storage";
+use crate::domain::metering::MeterName;
 
 /// Which executions are billed as such.
 ///
@@ -38,10 +30,10 @@ impl MeterPolicy {
     pub(super) fn readings(&self, report: &ExecutionReport, duration_ms: i64) -> Vec<MeterReading> {
         let billable = self.bills(report.mode(), report.status());
         [
-            (EXECUTIONS, Decimal::from(u8::from(billable))),
-            (AI_CALLS, Decimal::from(report.ai_calls())),
-            (EXECUTION_MS, Decimal::from(duration_ms)),
-            (STORAGE, Decimal::from(report.storage_bytes())),
+            (MeterName::EXECUTIONS, Decimal::from(u8::from(billable))),
+            (MeterName::AI_CALLS, Decimal::from(report.ai_calls())),
+            (MeterName::EXECUTION_MS, Decimal::from(duration_ms)),
+            (MeterName::STORAGE, Decimal::from(report.storage_bytes())),
         ]
         .into_iter()
         .filter(|(_, quantity)| !quantity.is_zero())
@@ -70,7 +62,7 @@ impl Default for MeterPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MeterReading {
     /// The meter's name.
-    pub meter: &'static str,
+    pub meter: MeterName,
     /// The quantity, above zero.
     pub quantity: Decimal,
 }

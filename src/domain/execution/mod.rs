@@ -12,7 +12,7 @@ mod status;
 pub use self::attachment::{PayloadKind, error_log_id};
 pub use self::batch::{Batch, Ended, Rejection, SyncCounts, SyncOutcome, SyncReport, Writes};
 pub use self::error_log::ErrorEntry;
-pub use self::metering::{AI_CALLS, EXECUTION_MS, EXECUTIONS, MeterPolicy, MeterReading, STORAGE};
+pub use self::metering::{MeterPolicy, MeterReading};
 pub use self::observe::{Advance, Completed, Contradiction, End, Execution, Observation};
 pub use self::performance::{FAILURES, WorkflowPerformance};
 pub use self::report::ExecutionReport;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::ids::{ExecutionId, SourceId, UserId, WorkflowId};
+use crate::domain::metering::MeterName;
 use crate::domain::payload::{Payload, PayloadPolicy};
 use crate::domain::text::ExternalId;
 
@@ -104,15 +105,15 @@ fn a_run_that_ends_is_completed_once() {
     let usage: Vec<_> = completed
         .usage
         .iter()
-        .map(|reading| (reading.meter, reading.quantity))
+        .map(|reading| (reading.meter.clone(), reading.quantity))
         .collect();
     assert_eq!(
         usage,
         [
-            (EXECUTIONS, Decimal::from(1)),
-            (AI_CALLS, Decimal::from(3)),
-            (EXECUTION_MS, Decimal::from(80)),
-            (STORAGE, Decimal::from(6)),
+            (MeterName::EXECUTIONS, Decimal::from(1)),
+            (MeterName::AI_CALLS, Decimal::from(3)),
+            (MeterName::EXECUTION_MS, Decimal::from(80)),
+            (MeterName::STORAGE, Decimal::from(6)),
         ]
     );
     let row = advance.execution;
@@ -271,9 +272,9 @@ fn only_production_runs_that_ended_in_success_or_error_are_billed() {
     let meters: Vec<_> = completed
         .usage
         .iter()
-        .map(|reading| reading.meter)
+        .map(|reading| reading.meter.clone())
         .collect();
-    assert_eq!(meters, [AI_CALLS, EXECUTION_MS]);
+    assert_eq!(meters, [MeterName::AI_CALLS, MeterName::EXECUTION_MS]);
 }
 
 #[test]

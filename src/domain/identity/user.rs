@@ -161,7 +161,7 @@ impl User {
     /// # Errors
     /// When the user is erased.
     pub fn patch(&mut self, patch: &UserPatch, now: DateTime<Utc>) -> Result<(), IdentityError> {
-        self.must_exist()?;
+        self.must_not_be_erased()?;
         if let Some(subject) = &patch.subject {
             self.subject.clone_from(subject);
         }
@@ -227,7 +227,7 @@ impl User {
     ///
     /// # Errors
     /// When the user is erased.
-    pub fn must_exist(&self) -> Result<(), IdentityError> {
+    pub fn must_not_be_erased(&self) -> Result<(), IdentityError> {
         match self.status {
             UserStatus::Erased => Err(IdentityError::Erased),
             UserStatus::Active | UserStatus::Deactivated => Ok(()),

@@ -156,6 +156,67 @@ pub struct Redefinition {
     pub version: WorkflowVersion,
 }
 
+/// What is needed to create a workflow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewWorkflow {
+    /// Its name.
+    pub name: Name,
+    /// Its first definition.
+    pub definition: WorkflowDefinition,
+    /// What else is to be set; a name here counts instead of the other.
+    pub details: WorkflowPatch,
+    /// Where it runs, and the id that it has there.
+    pub origin: Option<(SourceId, ExternalId)>,
+}
+
+impl NewWorkflow {
+    /// A workflow that is not in use, of no source, without description, settings and tags.
+    #[must_use]
+    pub fn new(name: Name, definition: WorkflowDefinition) -> Self {
+        Self {
+            name,
+            definition,
+            details: WorkflowPatch::new(),
+            origin: None,
+        }
+    }
+
+    /// The workflow with its first version.
+    #[must_use]
+    pub fn make(self, id: WorkflowId, by: Option<UserId>, now: DateTime<Utc>) -> Redefinition {
+        let mut made = Workflow::create(id, self.name, self.definition, by, now);
+        if let Some(detailed) = made.workflow.patched(&self.details, now) {
+            made.workflow = detailed;
+        }
+        (made.workflow.source, made.workflow.external_id) = self.origin.unzip();
+        made
+    }
+}
+
+/// What a change of a workflow has to write.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum WorkflowChange {
+    /// Nothing: it is so already.
+    Nothing,
+    /// The workflow, with its newest definition.
+    Details(Workflow),
+    /// The workflow with a new version of its definition.
+    Definition(Redefinition),
+}
+
+impl From<Option<Workflow>> for WorkflowChange {
+    fn from(changed: Option<Workflow>) -> Self {
+        changed.map_or(Self::Nothing, Self::Details)
+    }
+}
+
+impl From<Option<Redefinition>> for WorkflowChange {
+    fn from(changed: Option<Redefinition>) -> Self {
+        changed.map_or(Self::Nothing, Self::Definition)
+    }
+}
+
 /// What to change of a workflow; nothing is changed that is not named.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WorkflowPatch {
@@ -275,6 +336,49 @@ impl Workflow {
         made.workflow.settings = snapshot.settings()?;
         made.workflow.tags = snapshot.tags()?;
         Ok(made)
+    }
+
+    /// A new workflow that is as its source shows it: as [`import`](Self::import), and in use if it
+    /// is in use there.
+    ///
+    /// # Errors
+    /// When a part of the snapshot is refused.
+    pub fn mirror(
+        id: WorkflowId,
+        source: SourceId,
+        snapshot: &WorkflowSnapshot,
+        created_by: Option<UserId>,
+        now: DateTime<Utc>,
+    ) -> Result<Redefinition, WorkflowError> {
+        let mut made = Self::import(id, source, snapshot, created_by, now)?;
+        made.workflow.active = snapshot.active();
+        Ok(made)
+    }
+
+    /// What must be written so that the workflow is as its source shows it: name, definition,
+    /// settings, tags, and whether it is in use. What the snapshot does not show counts as empty.
+    /// The description is not the source's and stays.
+    ///
+    /// # Errors
+    /// When a part of the snapshot is refused, or the workflow is in the archive.
+    pub fn follow(
+        &self,
+        snapshot: &WorkflowSnapshot,
+        by: Option<UserId>,
+        now: DateTime<Utc>,
+    ) -> Result<WorkflowChange, WorkflowError> {
+        self.must_not_be_archived()?;
+        let shown = WorkflowPatch::new()
+            .name(snapshot.name()?)
+            .settings(snapshot.settings()?)
+            .tags(snapshot.tags()?)
+            .active(snapshot.active());
+        let detailed = self.patched(&shown, now);
+        let newest = detailed.as_ref().unwrap_or(self);
+        match newest.redefined(snapshot.definition()?, by, now)? {
+            Some(redefined) => Ok(WorkflowChange::Definition(redefined)),
+            None => Ok(detailed.into()),
+        }
     }
 
     /// The workflow with the changes of a patch; `None` if they change nothing. The revision stays

@@ -8,8 +8,8 @@ mod tags;
 
 pub use self::definition::{DefinitionError, Node, WorkflowDefinition, is_language_model};
 pub use self::entity::{
-    Dependents, Redefinition, VersionSummary, Workflow, WorkflowError, WorkflowPatch,
-    WorkflowVersion, search_key,
+    Dependents, NewWorkflow, Redefinition, VersionSummary, Workflow, WorkflowChange, WorkflowError,
+    WorkflowPatch, WorkflowVersion, search_key,
 };
 pub use self::snapshot::WorkflowSnapshot;
 pub use self::tags::{Tags, TagsError};

@@ -20,6 +20,7 @@ use crate::store::{StoreErrorKind, UnitOfWork, WorkflowFilter};
 super::list_cases! { "workflows":
     a_workflow_is_read_back_as_it_was_written,
     a_definition_is_kept_to_the_byte,
+    who_made_it_is_a_person_of_the_tenant,
     an_update_names_the_revision_it_has_read,
     an_update_leaves_the_origin_and_the_definition,
     a_new_version_keeps_the_former_ones,
@@ -125,6 +126,57 @@ async fn a_definition_is_kept_to_the_byte(f: Fixture) {
     let mut unit = f.unit(&ctx).await;
     let version = unit.workflows().version(made.workflow.id, 1).await.unwrap();
     assert_eq!(version.unwrap().definition.as_str(), text);
+}
+
+async fn who_made_it_is_a_person_of_the_tenant(f: Fixture) {
+    let (one, two) = f.two_tenants().await;
+    let source = registered(&f, &one, "main").await.id;
+    let ana = Some(f.user(&one, "ana@one.example").await.id);
+    let mut unit = f.unit(&one).await;
+    let by = |unit: &mut dyn UnitOfWork, person| {
+        let mut made = new_of(unit, source, "w1");
+        made.workflow.created_by = person;
+        made.version.created_by = person;
+        made
+    };
+    let made = by(&mut *unit, ana);
+    unit.workflows().insert(&made).await.unwrap();
+    let mut next = made
+        .workflow
+        .redefined(definition("B"), ana, unit.now())
+        .unwrap()
+        .unwrap();
+    let stored = unit.workflows().redefine(&next).await.unwrap();
+    unit.commit().await.unwrap();
+    let mut unit = f.unit(&one).await;
+    let version = unit.workflows().version(stored.id, 2).await.unwrap();
+    assert_eq!((stored.created_by, version.unwrap().created_by), (ana, ana));
+
+    let theirs = Some(f.user(&two, "bea@two.example").await.id);
+    let ghost = Some(unit.ids().fresh());
+    for stranger in [theirs, ghost] {
+        let mut unit = f.unit(&one).await;
+        let mut made = by(&mut *unit, stranger);
+        made.workflow.external_id = Some(external("w2"));
+        fails(
+            unit.workflows().insert(&made).await,
+            StoreErrorKind::NotFound,
+        );
+        let mut unit = f.unit(&one).await;
+        fails(
+            unit.workflows().ensure_external(&[made]).await,
+            StoreErrorKind::NotFound,
+        );
+        next.workflow.revision = stored.revision;
+        next.workflow.version = 3;
+        next.version.version = 3;
+        next.version.created_by = stranger;
+        let mut unit = f.unit(&one).await;
+        fails(
+            unit.workflows().redefine(&next).await,
+            StoreErrorKind::NotFound,
+        );
+    }
 }
 
 async fn an_update_names_the_revision_it_has_read(f: Fixture) {
