@@ -544,7 +544,7 @@ mod tests {
             .unwrap();
         let next = workflow.patched(&patch, at(2)).unwrap();
         assert_eq!(next.description.as_deref(), Some("Takes\norders"));
-        assert_eq!((next.revision, next.updated_at), (2, at(2)));
+        assert_eq!((next.revision, next.updated_at), (1, at(2)));
         assert_eq!((next.version, next.created_at), (1, at(1)));
         let patch = WorkflowPatch::new()
             .name(Name::new("Sales").unwrap())
@@ -569,7 +569,7 @@ mod tests {
         assert_eq!((second.workflow.version, second.version.version), (2, 2));
         assert_eq!(
             (second.workflow.revision, second.version.created_at),
-            (2, at(2))
+            (1, at(2))
         );
         let restored = second
             .workflow
