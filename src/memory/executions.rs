@@ -108,7 +108,10 @@ fn check_references(
     if !shard.workflows.has(execution.workflow) {
         return missing("executions_tenant_id_workflow_id_fkey");
     }
-    if execution.triggered_by.is_some_and(|user| shard.users.get(user).is_none()) {
+    if execution
+        .triggered_by
+        .is_some_and(|user| shard.users.get(user).is_none())
+    {
         return missing("executions_tenant_id_triggered_by_fkey");
     }
     Ok(())

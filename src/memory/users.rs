@@ -1,7 +1,7 @@
 //! Users in memory.
 
-use std::ops::Bound;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -60,4 +60,6 @@ areas! {
     workflow_lists,
     executions,
     analytics,
+    outbox,
+    relay,
 }

@@ -14,14 +14,16 @@
 mod analytics;
 mod executions;
 mod fixture;
+mod outbox;
+mod relay;
+mod roles;
 mod sources;
 mod tenants;
 mod units;
+mod users;
 mod workflow_external;
 mod workflow_lists;
 mod workflows;
-mod roles;
-mod users;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -79,6 +81,8 @@ pub fn cases() -> Vec<Case> {
         workflow_lists::cases(),
         executions::cases(),
         analytics::cases(),
+        outbox::cases(),
+        relay::cases(),
     ]
     .into_iter()
     .flatten()

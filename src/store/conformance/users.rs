@@ -54,7 +54,11 @@ async fn those_that_exist_are_told_from_those_that_do_not(f: Fixture) {
     let (ana, foreign) = (full(&f, &one, "ana").await, full(&f, &two, "bea").await);
     let mut unit = f.unit(&one).await;
     let unknown = unit.ids().fresh();
-    let found = unit.users().existing(&[foreign.id, ana.id, unknown, ana.id]).await.unwrap();
+    let found = unit
+        .users()
+        .existing(&[foreign.id, ana.id, unknown, ana.id])
+        .await
+        .unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [ana.id]);
     assert!(unit.users().existing(&[]).await.unwrap().is_empty());
 }
