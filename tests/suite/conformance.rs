@@ -67,4 +67,6 @@ areas! {
     workflow_lists,
     executions,
     analytics,
+    outbox,
+    relay,
 }

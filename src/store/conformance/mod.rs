@@ -14,6 +14,8 @@
 mod analytics;
 mod executions;
 mod fixture;
+mod outbox;
+mod relay;
 mod roles;
 mod sources;
 mod tenants;
@@ -79,6 +81,8 @@ pub fn cases() -> Vec<Case> {
         workflow_lists::cases(),
         executions::cases(),
         analytics::cases(),
+        outbox::cases(),
+        relay::cases(),
     ]
     .into_iter()
     .flatten()
