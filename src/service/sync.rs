@@ -7,7 +7,6 @@
 //! changed, error logs, contradictions.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use super::access::authorize;
 use super::executions::Executions;
@@ -222,7 +221,7 @@ async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> 
         .into_iter()
         .filter_map(|(execution, replace, place)| {
             let report = reports.get(place)?;
-            let (payloads, errors) = (report.payloads(), Arc::clone(report.errors()));
+            let (payloads, errors) = (report.payloads(), report.shared_errors());
             Some(Attachments {
                 execution,
                 replace,

@@ -66,6 +66,8 @@ areas! {
     workflow_external,
     workflow_lists,
     executions,
+    execution_attachments,
+    execution_lists,
     analytics,
     outbox,
     relay,

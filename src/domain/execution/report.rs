@@ -262,7 +262,7 @@ impl ExecutionReport {
 
     /// The entries of its error log, in the order in which they happened.
     #[must_use]
-    pub fn errors(&self) -> &Arc<[ErrorEntry]> {
+    pub fn errors(&self) -> &[ErrorEntry] {
         &self.errors
     }
 

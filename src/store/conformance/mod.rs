@@ -12,6 +12,8 @@
 )]
 
 mod analytics;
+mod execution_attachments;
+mod execution_lists;
 mod executions;
 mod fixture;
 mod outbox;
@@ -80,6 +82,8 @@ pub fn cases() -> Vec<Case> {
         workflow_external::cases(),
         workflow_lists::cases(),
         executions::cases(),
+        execution_attachments::cases(),
+        execution_lists::cases(),
         analytics::cases(),
         outbox::cases(),
         relay::cases(),
