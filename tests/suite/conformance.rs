@@ -69,4 +69,6 @@ areas! {
     analytics,
     outbox,
     relay,
+    metering,
+    meters,
 }

@@ -14,6 +14,8 @@
 mod analytics;
 mod executions;
 mod fixture;
+mod metering;
+mod meters;
 mod outbox;
 mod relay;
 mod roles;
@@ -83,6 +85,8 @@ pub fn cases() -> Vec<Case> {
         analytics::cases(),
         outbox::cases(),
         relay::cases(),
+        metering::cases(),
+        meters::cases(),
     ]
     .into_iter()
     .flatten()
