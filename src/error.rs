@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::access::Denied;
 use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
+use crate::domain::metering::MeteringError;
 use crate::domain::page::CursorError;
 use crate::domain::source::SourceError;
 use crate::domain::tenancy::TenancyError;
@@ -97,6 +98,9 @@ pub enum Error {
     /// A broken rule about workflows.
     #[error(transparent)]
     Workflow(#[from] WorkflowError),
+    /// A broken rule about metering.
+    #[error(transparent)]
+    Metering(#[from] MeteringError),
     /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -132,6 +136,10 @@ impl Error {
             Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,
             Self::Source(SourceError::NotAuthentic) => ErrorKind::Forbidden,
             Self::Workflow(_) => ErrorKind::Invalid,
+            Self::Metering(
+                MeteringError::KeyTaken { .. } | MeteringError::AlreadyCorrected { .. },
+            ) => ErrorKind::AlreadyExists,
+            Self::Metering(_) => ErrorKind::Invalid,
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Conflict => ErrorKind::Conflict,
                 StoreErrorKind::AlreadyExists => ErrorKind::AlreadyExists,

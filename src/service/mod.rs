@@ -7,6 +7,7 @@
 mod access;
 mod analytics;
 mod executions;
+mod metering;
 mod roles;
 mod sources;
 mod sync;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use analytics::Analytics;
 pub use executions::Executions;
+pub use metering::Metering;
 pub use roles::Roles;
 pub use sources::{IssuedSecret, Sources};
 pub use sync::{SyncPolicy, UnknownWorkflow};
@@ -76,6 +78,12 @@ impl Tenantry {
     #[must_use]
     pub fn analytics(&self) -> Analytics {
         Analytics::new(Arc::clone(&self.store))
+    }
+
+    /// Usage and meters.
+    #[must_use]
+    pub fn metering(&self) -> Metering {
+        Metering::new(Arc::clone(&self.store))
     }
 
     /// Users: people of a tenant, from the first day to the erasure.

@@ -71,4 +71,6 @@ areas! {
     analytics,
     outbox,
     relay,
+    metering,
+    meters,
 }

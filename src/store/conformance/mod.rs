@@ -16,6 +16,8 @@ mod execution_attachments;
 mod execution_lists;
 mod executions;
 mod fixture;
+mod metering;
+mod meters;
 mod outbox;
 mod relay;
 mod roles;
@@ -87,6 +89,8 @@ pub fn cases() -> Vec<Case> {
         analytics::cases(),
         outbox::cases(),
         relay::cases(),
+        metering::cases(),
+        meters::cases(),
     ]
     .into_iter()
     .flatten()
