@@ -6,6 +6,7 @@ use crate::domain::access::Denied;
 use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
 use crate::domain::metering::MeteringError;
+use crate::domain::outbox::MessageError;
 use crate::domain::page::CursorError;
 use crate::domain::source::SourceError;
 use crate::domain::tenancy::TenancyError;
@@ -101,6 +102,8 @@ pub enum Error {
     /// A broken rule about metering.
     #[error(transparent)]
     Metering(#[from] MeteringError),
+    /// A message that cannot be published.
+    Message(#[from] MessageError),
     /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -130,7 +133,9 @@ impl Error {
             Self::Stale { .. } => ErrorKind::Stale,
             Self::Denied(_) => ErrorKind::Forbidden,
             Self::OutsideWindow { .. } => ErrorKind::Invalid,
-            Self::Text(_) | Self::Document(_) | Self::Cursor(_) => ErrorKind::Invalid,
+            Self::Text(_) | Self::Document(_) | Self::Cursor(_) | Self::Message(_) => {
+                ErrorKind::Invalid
+            }
             Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
             | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,

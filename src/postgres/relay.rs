@@ -360,9 +360,12 @@ impl PgPlatform {
             stream.number(u32::try_from(messages).unwrap_or(0), self.now);
             messages > 0
         });
+        if held.is_empty() {
+            // Another relay has these keys at hand; that is no reason to come back at once.
+            return Ok(false);
+        }
         streams::write(&mut self.session, CLAIM, &held).await?;
-        // Keys that another relay has at hand are no reason to come back at once.
-        Ok(full && !held.is_empty())
+        Ok(full)
     }
 
     /// The next keys in turn that have new messages: one or two statements.

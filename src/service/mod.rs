@@ -6,8 +6,11 @@
 
 mod access;
 mod analytics;
+mod concurrent;
 mod executions;
 mod metering;
+mod outbox;
+mod relay;
 mod roles;
 mod sources;
 mod sync;
@@ -21,6 +24,8 @@ use std::sync::Arc;
 pub use analytics::Analytics;
 pub use executions::Executions;
 pub use metering::Metering;
+pub use outbox::Outbox;
+pub use relay::{PublishError, Publisher, Relay, RelayReport};
 pub use roles::Roles;
 pub use sources::{IssuedSecret, Sources};
 pub use sync::{SyncPolicy, UnknownWorkflow};
@@ -29,6 +34,7 @@ pub use users::Users;
 pub use workflow_import::Imported;
 pub use workflows::{WorkflowOutcome, Workflows};
 
+pub use crate::domain::outbox::Delivery;
 use crate::store::Store;
 
 /// The door to everything: one per process, cheap to clone.
@@ -84,6 +90,16 @@ impl Tenantry {
     #[must_use]
     pub fn metering(&self) -> Metering {
         Metering::new(Arc::clone(&self.store))
+    /// Messages: written, remembered, and what an operator does about those that fail.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(Arc::clone(&self.store))
+    }
+
+    /// A relay that hands the messages of all tenants to a publisher of the host's.
+    #[must_use]
+    pub fn relay(&self, publisher: Arc<dyn Publisher>) -> Relay {
+        Relay::new(Arc::clone(&self.store), publisher)
     }
 
     /// Users: people of a tenant, from the first day to the erasure.

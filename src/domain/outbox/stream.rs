@@ -19,7 +19,8 @@ use crate::domain::ids::{LeaseId, TenantId};
 use crate::domain::time::micros;
 
 /// The error of an attempt that nobody finished.
-const NEVER_SETTLED: &str = "the lease ended before the relay that held it settled the message";
+pub(super) const NEVER_SETTLED: &str =
+    "the lease ended before the relay that held it settled the message";
 /// The most characters of an error that are kept.
 const MAX_ERROR: usize = 1_000;
 
