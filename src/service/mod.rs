@@ -90,6 +90,8 @@ impl Tenantry {
     #[must_use]
     pub fn metering(&self) -> Metering {
         Metering::new(Arc::clone(&self.store))
+    }
+
     /// Messages: written, remembered, and what an operator does about those that fail.
     #[must_use]
     pub fn outbox(&self) -> Outbox {
