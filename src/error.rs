@@ -103,6 +103,7 @@ pub enum Error {
     #[error(transparent)]
     Metering(#[from] MeteringError),
     /// A message that cannot be published.
+    #[error(transparent)]
     Message(#[from] MessageError),
     /// A failure of the store.
     #[error(transparent)]
