@@ -27,3 +27,5 @@ mod pipeline;
 mod pooler;
 #[cfg(feature = "postgres")]
 mod support;
+#[cfg(all(feature = "postgres", feature = "n8n"))]
+mod workflows;
