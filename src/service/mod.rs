@@ -99,7 +99,6 @@ impl Tenantry {
     }
 
     /// A relay that hands the messages of all tenants to a publisher of the host's.
-    #[must_use]
     pub fn relay(&self, publisher: Arc<dyn Publisher>) -> Relay {
         Relay::new(Arc::clone(&self.store), publisher)
     }

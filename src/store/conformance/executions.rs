@@ -308,7 +308,9 @@ async fn of_two_units_that_lock_one_execution_one_waits_or_loses(f: Fixture) {
         }
     };
     let (a, b, c) = join!(work(1), work(10), work(100));
-    (a.unwrap(), b.unwrap(), c.unwrap());
+    for done in [a, b, c] {
+        done.unwrap();
+    }
     let mut unit = f.unit(&ctx).await;
     let found = unit
         .executions()
