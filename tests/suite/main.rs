@@ -20,6 +20,8 @@ mod isolation;
 mod join;
 mod layering;
 #[cfg(feature = "postgres")]
+mod metering;
+#[cfg(feature = "postgres")]
 mod migration;
 #[cfg(feature = "postgres")]
 mod pipeline;

@@ -13,7 +13,7 @@ use crate::domain::metering::{
 };
 use crate::domain::page::{Cursor, PageRequest};
 use crate::domain::text::{UniqueValue, UsageKey};
-use crate::domain::time::Period;
+use crate::domain::time::{Month, Period};
 use crate::store::{StoreErrorKind, StoreResult, UsageFilter, on_conflict};
 
 super::list_cases! { "metering":
@@ -198,13 +198,23 @@ async fn a_key_is_remembered_within_its_month(f: Fixture) {
         [Recorded::Now],
         "another month"
     );
+    let mut unit = f.platform().await;
+    let month = Month::of(first).minus(7);
+    unit.months().ensure(month, month).await.unwrap();
+    unit.commit().await.unwrap();
+    let old = month.start();
+    assert_eq!(
+        record(&f, &ctx, &[at(old), at(old + micro)]).await,
+        [Recorded::Now, differs(&["occurred_at", "period"])],
+        "a month that was made later"
+    );
     let of_key = UsageFilter {
         key: Some(key("a")),
         ..UsageFilter::default()
     };
     assert_eq!(
         list(&f, &ctx, &of_key).await,
-        [at(first), at(first - micro)]
+        [at(first), at(first - micro), at(old)]
     );
 }
 
