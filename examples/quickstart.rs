@@ -429,7 +429,9 @@ fn show(tenants: &[Tenant], summaries: &[Summary], first: &Run, second: &Run, up
     if let Some(last) = updates.last() {
         println!(
             "  the last, of {} as number {}:\n  {}",
-            last.key, last.sequence, last.payload.as_str()
+            last.key,
+            last.sequence,
+            last.payload.as_str()
         );
     }
     println!(

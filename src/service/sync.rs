@@ -56,6 +56,10 @@ impl Executions {
     ///
     /// # Errors
     /// `NotFound` when the source is not registered; `Forbidden`. Nothing is stored then.
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(skip_all, fields(tenant = %ctx.tenant(), %source, reports = reports.len()))
+    )]
     pub async fn sync(
         &self,
         ctx: &Context,
