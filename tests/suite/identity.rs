@@ -40,7 +40,7 @@ impl House {
         let system = Context::system(tenant.id);
         let mut contexts = Vec::new();
         for role in [Role::Owner, Role::Admin, Role::Editor, Role::Viewer] {
-            let user = create(&tenantry, &system, role.as_str(), &[role.clone()]).await;
+            let user = create(&tenantry, &system, role.as_str(), std::slice::from_ref(&role)).await;
             contexts.push(Context::user(system.tenant(), user.id));
         }
         let [owner, admin, editor, viewer] = contexts.try_into().unwrap();

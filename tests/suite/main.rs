@@ -7,6 +7,10 @@
     clippy::panic,
     reason = "a test fails by panicking, and so do its helpers"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests play the host, who begins transactions as sqlx does"
+)]
 
 #[cfg(feature = "postgres")]
 mod backend;

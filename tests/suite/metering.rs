@@ -395,7 +395,7 @@ async fn events_are_recorded_by_key_within_the_window() {
             ..event.clone()
         };
         let refused = analytics
-            .record(&scene.ctx, &[old.clone()])
+            .record(&scene.ctx, std::slice::from_ref(&old))
             .await
             .unwrap_err();
         assert_eq!(
