@@ -13,7 +13,9 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreError,
+    StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window,
+    WorkflowRepo,
 };
 
 type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;

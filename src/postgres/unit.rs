@@ -13,7 +13,8 @@ use super::wake::Bell;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreResult,
+    TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.
