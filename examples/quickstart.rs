@@ -22,6 +22,7 @@ use serde::Serialize;
 use tenantry::adapter::n8n;
 use tenantry::domain::execution::{ExecutionReport, SyncCounts};
 use tenantry::domain::ids::{SourceId, TenantId};
+use tenantry::domain::outbox::Delivery;
 use tenantry::domain::page::PageRequest;
 use tenantry::domain::payload::PayloadPolicy;
 use tenantry::domain::tenancy::NewTenant;
@@ -30,7 +31,7 @@ use tenantry::domain::time::{Month, Period};
 use tenantry::memory::MemoryStore;
 use tenantry::postgres::sqlx::PgPool;
 use tenantry::postgres::{MigrateOptions, PgOptions, PgStore};
-use tenantry::service::{Delivery, PublishError, Publisher};
+use tenantry::service::{PublishError, Publisher};
 use tenantry::store::{Clock, ExecutionFilter, Store, SystemClock, SystemEntropy};
 use tenantry::{Context, PlatformContext, Tenantry};
 
@@ -428,7 +429,9 @@ fn show(tenants: &[Tenant], summaries: &[Summary], first: &Run, second: &Run, up
     if let Some(last) = updates.last() {
         println!(
             "  the last, of {} as number {}:\n  {}",
-            last.key, last.sequence, last.payload
+            last.key,
+            last.sequence,
+            last.payload.as_str()
         );
     }
     println!(

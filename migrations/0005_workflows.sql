@@ -36,7 +36,10 @@ CREATE TABLE tenantry.workflows (
     description text CHECK (char_length(description) <= 10000),
     settings jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
     -- Searched among the tenant's own rows: an index for it would have to be GIN, whose operators
-    -- are not leakproof and so are not used under row-level security.
+    -- are not leakproof and so are not used under row-level security. Of 10,000 workflows of one
+    -- tenant the first page takes 0.7 ms, and a search that reads them all 35 ms, on two cores that
+    -- were busy with other work. A table (tenant_id, tag, workflow_id) was faster for tags that
+    -- hardly any workflow has, not for the others, and would be one more write for every change.
     tags text[] NOT NULL DEFAULT '{}',
     active boolean NOT NULL,
     version integer NOT NULL CHECK (version > 0),

@@ -12,7 +12,9 @@ CREATE TABLE tenantry.events (
     ip_address inet,
     user_agent text CHECK (char_length(user_agent) <= 512),
     occurred_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, id)
+    PRIMARY KEY (tenant_id, id),
+    CONSTRAINT events_of_user FOREIGN KEY (tenant_id, user_id)
+        REFERENCES tenantry.users (tenant_id, id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX events_user ON tenantry.events (tenant_id, user_id, id) WHERE user_id IS NOT NULL;
 

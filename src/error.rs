@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::domain::access::Denied;
 use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
+use crate::domain::metering::MeteringError;
+use crate::domain::outbox::MessageError;
 use crate::domain::page::CursorError;
 use crate::domain::source::SourceError;
 use crate::domain::tenancy::TenancyError;
@@ -97,6 +99,12 @@ pub enum Error {
     /// A broken rule about workflows.
     #[error(transparent)]
     Workflow(#[from] WorkflowError),
+    /// A broken rule about metering.
+    #[error(transparent)]
+    Metering(#[from] MeteringError),
+    /// A message that cannot be published.
+    #[error(transparent)]
+    Message(#[from] MessageError),
     /// A failure of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -126,12 +134,18 @@ impl Error {
             Self::Stale { .. } => ErrorKind::Stale,
             Self::Denied(_) => ErrorKind::Forbidden,
             Self::OutsideWindow { .. } => ErrorKind::Invalid,
-            Self::Text(_) | Self::Document(_) | Self::Cursor(_) => ErrorKind::Invalid,
+            Self::Text(_) | Self::Document(_) | Self::Cursor(_) | Self::Message(_) => {
+                ErrorKind::Invalid
+            }
             Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
             | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,
             Self::Source(SourceError::NotAuthentic) => ErrorKind::Forbidden,
             Self::Workflow(_) => ErrorKind::Invalid,
+            Self::Metering(
+                MeteringError::KeyTaken { .. } | MeteringError::AlreadyCorrected { .. },
+            ) => ErrorKind::AlreadyExists,
+            Self::Metering(_) => ErrorKind::Invalid,
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Conflict => ErrorKind::Conflict,
                 StoreErrorKind::AlreadyExists => ErrorKind::AlreadyExists,

@@ -82,6 +82,10 @@ permissions! {
     AnalyticsRecord = "analytics.record",
     /// Reads the audit trail.
     AuditRead = "audit.read",
+    /// Reads messages that were published.
+    MessagesRead = "messages.read",
+    /// Writes messages of the host's own.
+    MessagesSend = "messages.send",
 }
 
 impl Permission {

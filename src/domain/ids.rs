@@ -192,7 +192,7 @@ pub fn floor(instant: DateTime<Utc>) -> Uuid {
 #[must_use]
 pub fn after(instant: DateTime<Utc>) -> Uuid {
     let next = u128::from(millis(instant)) + 1;
-    Uuid::from_u128(next.checked_mul(1 << 80).unwrap_or(u128::MAX))
+    Uuid::from_u128(next.saturating_mul(1 << 80))
 }
 
 /// The instant an id carries, to the millisecond; `None` unless it is a UUIDv7.

@@ -39,6 +39,7 @@ pub const DEFAULT_KEYS: &[&str] = &[
     "encryptionkey",
     "id_token",
     "idtoken",
+    "jwt",
     "passphrase",
     "passwd",
     "password",
@@ -60,9 +61,12 @@ pub const DEFAULT_KEYS: &[&str] = &[
     "token",
     "webhook_secret",
     "x-access-token",
+    "x-amz-security-token",
     "x-api-key",
     "x-auth-token",
     "x-csrf-token",
+    "x-goog-api-key",
+    "x-n8n-api-key",
 ];
 
 /// A set of keys whose values are masked, wherever they stand in a payload.

@@ -11,7 +11,7 @@ use super::unit::MemoryTx;
 use crate::domain::analytics::AnalyticsEvent;
 use crate::domain::ids::{EventId, UserId, floor};
 use crate::domain::page::{Page, PageRequest};
-use crate::store::{EventFilter, EventRepo, StoreResult, page_key};
+use crate::store::{EventFilter, EventRepo, StoreError, StoreErrorKind, StoreResult, page_key};
 
 const APPEND: &str = "events.append";
 const PAGE: &str = "events.page";
@@ -25,19 +25,28 @@ pub(super) struct EventTable {
 }
 
 impl EventTable {
-    fn append(&mut self, events: &[Arc<AnalyticsEvent>]) -> u64 {
+    /// Appends what is new; what names a user must name one that is known.
+    fn append(
+        &mut self,
+        events: &[Arc<AnalyticsEvent>],
+        known: impl Fn(UserId) -> bool,
+    ) -> StoreResult<u64> {
         let mut new = 0;
         for event in events {
             if self.rows.contains_key(&event.id()) {
                 continue;
             }
             if let Some(user) = event.user() {
+                if !known(user) {
+                    return Err(StoreError::new(StoreErrorKind::NotFound, APPEND)
+                        .with_detail("events_of_user"));
+                }
                 self.by_user.insert((user, event.id()));
             }
             self.rows.insert(event.id(), Arc::clone(event));
             new += 1;
         }
-        new
+        Ok(new)
     }
 
     fn page(
@@ -104,7 +113,12 @@ impl EventRepo for MemoryTx {
             events.iter().map(AnalyticsEvent::occurred_at),
         )?;
         let events = shared(events);
-        self.write(APPEND, move |shard| Ok(shard.events.append(&events)))
+        self.write(APPEND, move |shard| {
+            let users = &shard.users;
+            shard
+                .events
+                .append(&events, |user| users.get(user).is_some())
+        })
     }
 
     async fn page(
@@ -130,7 +144,7 @@ impl EventRepo for MemoryPlatform {
             events.iter().map(AnalyticsEvent::occurred_at),
         )?;
         let events = shared(events);
-        self.write(APPEND, move |state| Ok(state.events.append(&events)))
+        self.write(APPEND, move |state| state.events.append(&events, |_| true))
     }
 
     async fn page(

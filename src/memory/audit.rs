@@ -76,6 +76,7 @@ impl AuditTable {
     }
 
     /// Takes what tells who a person was out of all entries; answers how many are by or about them.
+    /// It looks at every entry: an erasure is rare.
     fn forget(&mut self, person: UserId) -> u64 {
         let found: Vec<_> = self
             .entries

@@ -20,10 +20,6 @@ pub(super) struct OutboxTable {
     /// the commits. Writing is one insertion, whatever the number of messages.
     inbox: OrdMap<u64, Arc<Batch>>,
     written: u64,
-    /// How many messages of the first batch are numbered.
-    begun: usize,
-    /// How many messages were ever numbered.
-    numbered: u64,
     streams: OrdMap<MessageKey, Arc<Stream>>,
     messages: OrdMap<(MessageKey, i64), Arc<Numbered>>,
     due: OrdSet<(DateTime<Utc>, MessageKey)>,
@@ -58,11 +54,6 @@ impl OutboxTable {
         self.written
     }
 
-    /// Counts the messages that were ever numbered.
-    pub(super) fn numbered(&self) -> u64 {
-        self.numbered
-    }
-
     fn write(&mut self, batch: &Arc<Batch>) {
         self.written += 1;
         self.inbox.insert(self.written, Arc::clone(batch));
@@ -78,7 +69,6 @@ impl OutboxTable {
         self.inbox
             .values()
             .flat_map(|batch| batch.messages.iter().map(|m| (m, batch.written_at)))
-            .skip(self.begun)
     }
 
     /// How many messages of each key have no number.
@@ -90,11 +80,10 @@ impl OutboxTable {
         counts
     }
 
-    /// Numbers the next messages, at most `limit`.
-    pub(super) fn number(&mut self, limit: usize, now: DateTime<Utc>) {
+    /// Gives numbers to all new messages. Not to some: a key with many would hold back the others.
+    pub(super) fn number(&mut self, now: DateTime<Utc>) {
         let mut by_key: BTreeMap<MessageKey, Vec<Numbered>> = BTreeMap::new();
-        let next = self.new_messages().take(limit);
-        for (message, written_at) in next {
+        for (message, written_at) in self.new_messages() {
             let key = message.key().clone();
             by_key.entry(key).or_default().push(Numbered {
                 message: message.clone(),
@@ -102,14 +91,12 @@ impl OutboxTable {
                 settled: None,
             });
         }
-        let taken: usize = by_key.values().map(Vec::len).sum();
-        self.drop_from_inbox(taken);
-        self.numbered += taken as u64;
+        self.inbox.clear();
         for (key, messages) in by_key {
             let mut stream = self
                 .streams
                 .get(&key)
-                .map(|s| Stream::clone(s))
+                .map(|stream| Stream::clone(stream))
                 .unwrap_or_default();
             let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
             for (sequence, message) in stream.number(count, now).zip(messages) {
@@ -117,18 +104,6 @@ impl OutboxTable {
                     .insert((key.clone(), sequence), Arc::new(message));
             }
             self.put(&key, stream);
-        }
-    }
-
-    fn drop_from_inbox(&mut self, taken: usize) {
-        self.begun += taken;
-        while let Some((number, batch)) = self.inbox.get_min() {
-            let (number, size) = (*number, batch.messages.len());
-            if self.begun < size {
-                break;
-            }
-            self.begun -= size;
-            self.inbox.remove(&number);
         }
     }
 

@@ -23,7 +23,7 @@ const CLAIM: &str = "relay.claim";
 impl RelayRepo for MemoryPlatform {
     async fn claim(&mut self, lease: Duration, limit: usize) -> StoreResult<Claim> {
         let (limit, now) = (limit.max(1), self.now);
-        self.number(limit)?;
+        let more = self.number(limit)?;
         let token: LeaseId = self.ids.fresh();
         let until = lease_end(now, lease);
         let due = due(self.read(CLAIM)?, now, limit);
@@ -49,6 +49,7 @@ impl RelayRepo for MemoryPlatform {
             lease: token,
             until,
             deliveries: deliveries.collect(),
+            more,
         })
     }
 
@@ -162,31 +163,23 @@ impl RelayRepo for MemoryPlatform {
 }
 
 impl MemoryPlatform {
-    /// Gives numbers to the messages that were written longest ago, some of each tenant.
-    fn number(&mut self, limit: usize) -> StoreResult<()> {
-        let (state, now) = (self.read(CLAIM)?, self.now);
-        let tenants: Vec<(TenantId, u64)> = state
-            .waiting
-            .new
-            .iter()
-            .take(limit)
-            .map(|(_, tenant)| (*tenant, state.shard(*tenant).outbox.numbered()))
-            .collect();
-        if tenants.is_empty() {
-            return Ok(());
-        }
-        let share = share(limit, tenants.len());
-        self.write(CLAIM, move |state| {
-            for (tenant, numbered) in &tenants {
-                let mut shard = Shard::clone(&state.shard(*tenant));
-                if shard.outbox.numbered() != *numbered {
-                    return Err(StoreError::new(StoreErrorKind::Conflict, CLAIM));
+    /// Gives numbers to the new messages of some tenants, those first that wait longest; answers
+    /// whether other tenants have new messages, too.
+    fn number(&mut self, limit: usize) -> StoreResult<bool> {
+        let (new, now) = (&self.read(CLAIM)?.waiting.new, self.now);
+        let tenants: Vec<TenantId> = new.iter().take(limit).map(|(_, tenant)| *tenant).collect();
+        let more = new.len() > tenants.len();
+        if !tenants.is_empty() {
+            self.write(CLAIM, move |state| {
+                for tenant in &tenants {
+                    let mut shard = Shard::clone(&state.shard(*tenant));
+                    shard.outbox.number(now);
+                    state.put(*tenant, shard);
                 }
-                shard.outbox.number(share, now);
-                state.put(*tenant, shard);
-            }
-            Ok(())
-        })
+                Ok(())
+            })?;
+        }
+        Ok(more)
     }
 }
 

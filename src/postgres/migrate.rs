@@ -86,6 +86,7 @@ impl PgStore {
     /// `Conflict` when another process migrates for longer than the options wait, or a table's
     /// lock was not granted in time: nothing was changed, call again. `Invalid` when the schema
     /// was migrated by another version of this library that this one does not know.
+    #[cfg_attr(feature = "tracing", tracing::instrument(skip_all))]
     pub async fn migrate(&self, options: &MigrateOptions) -> StoreResult<()> {
         const OPERATION: &str = "migrate";
         let failed = |error| store_error(OPERATION, error);

@@ -121,7 +121,7 @@ fn count(number: i64) -> u64 {
 impl RelayRepo for PgPlatform {
     async fn claim(&mut self, lease: Duration, limit: usize) -> StoreResult<Claim> {
         let (limit, now) = (limit.max(1), self.now);
-        self.number(limit).await?;
+        let more = self.number(limit).await?;
         let token: LeaseId = self.ids.fresh();
         let until = lease_end(now, lease);
         let mut held = streams::lock_due(&mut self.session, CLAIM, now, limit).await?;
@@ -137,6 +137,7 @@ impl RelayRepo for PgPlatform {
             lease: token,
             until,
             deliveries,
+            more,
         })
     }
 
@@ -307,15 +308,17 @@ impl RelayRepo for PgPlatform {
 }
 
 impl PgPlatform {
-    /// Gives numbers to new messages: some of each key, at most `limit` in all.
+    /// Gives numbers to new messages: some of each key, at most `limit` in all. Answers whether
+    /// other keys may have new messages, too.
     ///
     /// The rows are read after their stream is locked, by a statement of its own and so with a
     /// snapshot of its own: what another relay has numbered before is seen.
-    async fn number(&mut self, limit: usize) -> StoreResult<()> {
+    async fn number(&mut self, limit: usize) -> StoreResult<bool> {
         let keys = self.keys_with_new(limit).await?;
         if keys.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        let full = keys.len() == limit;
         let mut held = streams::ensure(&mut self.session, CLAIM, &keys).await?;
         let (tenants, keys) = columns(held.iter().map(|(id, _)| id));
         let last: Vec<i64> = held
@@ -357,7 +360,12 @@ impl PgPlatform {
             stream.number(u32::try_from(messages).unwrap_or(0), self.now);
             messages > 0
         });
-        streams::write(&mut self.session, CLAIM, &held).await
+        if held.is_empty() {
+            // Another relay has these keys at hand; that is no reason to come back at once.
+            return Ok(false);
+        }
+        streams::write(&mut self.session, CLAIM, &held).await?;
+        Ok(full)
     }
 
     /// The next keys in turn that have new messages: one or two statements.

@@ -62,6 +62,20 @@ impl<'c> Session<'c> {
         })
     }
 
+    /// Where the next statement runs, planned anew for its very values; costs a round trip more.
+    ///
+    /// For lists with optional filters: the plan that PostgreSQL keeps for any values must allow
+    /// for all filters, and reads all of a tenant's rows for a page that has none.
+    ///
+    /// # Errors
+    /// `Spent` after an error.
+    pub(super) fn run_planned(&mut self, operation: &'static str) -> StoreResult<Statements<'_>> {
+        Ok(Statements {
+            cached: false,
+            ..self.run(operation)?
+        })
+    }
+
     /// Passes a statement's result on; after an error the unit is spent.
     pub(super) fn check<T>(
         &mut self,

@@ -374,7 +374,7 @@ impl WorkflowRepo for PgTx<'_> {
             filter.archive.archived(),
             limit as i64 + 1,
         )
-        .fetch_all(self.session.run(OPERATION)?)
+        .fetch_all(self.session.run_planned(OPERATION)?)
         .await;
         let workflows = read_all(&mut self.session, OPERATION, rows)?;
         Ok(Page::of(workflows, limit, |workflow| {

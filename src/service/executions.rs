@@ -26,13 +26,19 @@ pub struct Executions {
 
 impl Executions {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, policy: Arc::default() }
+        Self {
+            store,
+            policy: Arc::default(),
+        }
     }
 
     /// The same with another policy for [`Executions::sync`].
     #[must_use]
     pub fn with_policy(self, policy: SyncPolicy) -> Self {
-        Self { policy: Arc::new(policy), ..self }
+        Self {
+            policy: Arc::new(policy),
+            ..self
+        }
     }
 
     /// An execution by its id.
@@ -137,5 +143,8 @@ impl Executions {
 }
 
 async fn existing(tx: &mut dyn Tx, id: ExecutionId) -> Result<Execution> {
-    tx.executions().get(id).await?.ok_or_else(|| Error::not_found("execution", id))
+    tx.executions()
+        .get(id)
+        .await?
+        .ok_or_else(|| Error::not_found("execution", id))
 }

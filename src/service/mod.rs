@@ -6,8 +6,14 @@
 
 mod access;
 mod analytics;
+mod concurrent;
+mod executions;
+mod metering;
+mod outbox;
+mod relay;
 mod roles;
 mod sources;
+mod sync;
 mod tenants;
 mod users;
 mod workflow_import;
@@ -16,13 +22,19 @@ mod workflows;
 use std::sync::Arc;
 
 pub use analytics::Analytics;
+pub use executions::Executions;
+pub use metering::Metering;
+pub use outbox::Outbox;
+pub use relay::{PublishError, Publisher, Relay, RelayReport};
 pub use roles::Roles;
 pub use sources::{IssuedSecret, Sources};
+pub use sync::{SyncPolicy, UnknownWorkflow};
 pub use tenants::{TenantChange, Tenants};
 pub use users::Users;
 pub use workflow_import::Imported;
 pub use workflows::{WorkflowOutcome, Workflows};
 
+pub use crate::domain::outbox::Delivery;
 use crate::store::Store;
 
 /// The door to everything: one per process, cheap to clone.
@@ -62,10 +74,33 @@ impl Tenantry {
         Workflows::new(Arc::clone(&self.store))
     }
 
+    /// Executions: reports of them, and questions about them.
+    #[must_use]
+    pub fn executions(&self) -> Executions {
+        Executions::new(Arc::clone(&self.store))
+    }
+
     /// Analytics events.
     #[must_use]
     pub fn analytics(&self) -> Analytics {
         Analytics::new(Arc::clone(&self.store))
+    }
+
+    /// Usage and meters.
+    #[must_use]
+    pub fn metering(&self) -> Metering {
+        Metering::new(Arc::clone(&self.store))
+    }
+
+    /// Messages: written, remembered, and what an operator does about those that fail.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(Arc::clone(&self.store))
+    }
+
+    /// A relay that hands the messages of all tenants to a publisher of the host's.
+    pub fn relay(&self, publisher: Arc<dyn Publisher>) -> Relay {
+        Relay::new(Arc::clone(&self.store), publisher)
     }
 
     /// Users: people of a tenant, from the first day to the erasure.

@@ -56,6 +56,10 @@ impl Executions {
     ///
     /// # Errors
     /// `NotFound` when the source is not registered; `Forbidden`. Nothing is stored then.
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(skip_all, fields(tenant = %ctx.tenant(), %source, reports = reports.len()))
+    )]
     pub async fn sync(
         &self,
         ctx: &Context,
@@ -98,7 +102,9 @@ impl Executions {
 
         let mut batch = Batch::new(source, known, &self.policy.meters, window, tx.now());
         for report in reports {
-            let stranger = report.triggered_by().filter(|user| strangers.contains(user));
+            let stranger = report
+                .triggered_by()
+                .filter(|user| strangers.contains(user));
             match (workflows.get(report.workflow()), stranger) {
                 (_, Some(user)) => batch.reject(Rejection::UnknownUser { user }),
                 (Some(Ok(workflow)), None) => {
@@ -134,7 +140,9 @@ impl Executions {
         let mut workflows = Workflows::new();
         let mut missing = Vec::new();
         for external in &external {
-            let Some((external, report)) = wanted.get_key_value(external) else { continue };
+            let Some((external, report)) = wanted.get_key_value(external) else {
+                continue;
+            };
             if ids.contains_key(*external) {
                 continue;
             }
@@ -168,17 +176,23 @@ impl Executions {
 }
 
 fn by_external(workflows: Vec<Workflow>) -> impl Iterator<Item = (ExternalId, WorkflowId)> {
-    workflows.into_iter().filter_map(|workflow| Some((workflow.external_id?, workflow.id)))
+    workflows
+        .into_iter()
+        .filter_map(|workflow| Some((workflow.external_id?, workflow.id)))
 }
 
 fn unknown(report: &ExecutionReport) -> Rejection {
-    Rejection::UnknownWorkflow { workflow: report.workflow().clone() }
+    Rejection::UnknownWorkflow {
+        workflow: report.workflow().clone(),
+    }
 }
 
 /// The people who are said to have started something and are not users of the tenant.
 async fn strangers(tx: &mut dyn Tx, reports: &[ExecutionReport]) -> Result<BTreeSet<UserId>> {
-    let mut named: BTreeSet<UserId> =
-        reports.iter().filter_map(ExecutionReport::triggered_by).collect();
+    let mut named: BTreeSet<UserId> = reports
+        .iter()
+        .filter_map(ExecutionReport::triggered_by)
+        .collect();
     if !named.is_empty() {
         let asked: Vec<UserId> = named.iter().copied().collect();
         for user in tx.users().existing(&asked).await? {
@@ -188,12 +202,15 @@ async fn strangers(tx: &mut dyn Tx, reports: &[ExecutionReport]) -> Result<BTree
     Ok(named)
 }
 
-async fn write(
-    tx: &mut dyn Tx,
-    reports: &[ExecutionReport],
-    writes: Writes,
-) -> Result<SyncReport> {
-    let Writes { new, changed, attached, ended, contradictions, mut outcomes } = writes;
+async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> Result<SyncReport> {
+    let Writes {
+        new,
+        changed,
+        attached,
+        ended,
+        contradictions,
+        mut outcomes,
+    } = writes;
     if !new.is_empty() {
         tx.executions().insert(&new).await?;
     }
@@ -209,7 +226,12 @@ async fn write(
         .filter_map(|(execution, replace, place)| {
             let report = reports.get(place)?;
             let (payloads, errors) = (report.payloads(), report.shared_errors());
-            Some(Attachments { execution, replace, payloads, errors })
+            Some(Attachments {
+                execution,
+                replace,
+                payloads,
+                errors,
+            })
         })
         .filter(|a| a.replace || !a.payloads.is_empty() || !a.errors.is_empty())
         .collect();
@@ -236,11 +258,15 @@ async fn announce(tx: &mut dyn Tx, ended: &[Ended]) -> Result<()> {
     let at = |execution: &Execution| execution.finished_at.unwrap_or(execution.started_at);
     let now = tx.now();
     let (mut usage, mut events, mut messages) = (Vec::new(), Vec::new(), Vec::new());
-    for Ended { execution, completed } in ended {
+    for Ended {
+        execution,
+        completed,
+    } in ended
+    {
         for reading in &completed.usage {
             usage.push(UsageRecord::of_execution(execution, reading, now));
         }
-        let data = EventData::trusted(execution.event_data());
+        let data = EventData::trusted(execution.event_text());
         let event = AnalyticsEvent::derived(
             execution.id.as_uuid().as_bytes(),
             EventType::WORKFLOW_EXECUTION,

@@ -16,6 +16,18 @@ use crate::error::{Error, Result};
 use crate::store::{Store, Tx, on_conflict};
 
 /// Creates, reads and changes users.
+///
+/// ```
+/// use tenantry::domain::identity::{NewUser, Role, User};
+/// use tenantry::domain::{ids::TenantId, text::Email};
+/// use tenantry::{Context, Result, Tenantry};
+///
+/// async fn first_owner(tenantry: &Tenantry, tenant: TenantId, email: &str) -> Result<User> {
+///     let mut new = NewUser::new(Email::new(email)?);
+///     new.roles.push(Role::Owner);
+///     tenantry.users().create(&Context::system(tenant), &new).await
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Users {
     store: Arc<dyn Store>,

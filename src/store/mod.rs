@@ -62,8 +62,8 @@ pub use relay::{RelayRepo, Wake};
 pub use retry::{Retryable, TRIES, on_conflict};
 pub use roles::RoleRepo;
 pub use runtime::{
-    Clock, Entropy, FixedEntropy, ManualClock, Sleeper, SystemClock, SystemEntropy, YieldSleeper,
-    unit_time,
+    Clock, Entropy, FixedEntropy, ManualClock, Sleeper, SystemClock, SystemEntropy, ThreadSleeper,
+    YieldSleeper, unit_time,
 };
 pub use sources::SourceRepo;
 pub use tenants::{TenantDirectory, TenantRepo};

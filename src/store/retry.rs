@@ -36,6 +36,8 @@ where
     for round in 0..TRIES.saturating_sub(1) {
         match attempt().await {
             Err(error) if error.is_retryable() => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(round, "a unit of work lost a race and is run again");
                 store.sleeper().sleep(delay(store, round)).await;
             }
             done => return done,

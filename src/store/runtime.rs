@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -127,13 +129,57 @@ impl Sleeper for YieldSleeper {
         let mut yielded = false;
         std::future::poll_fn(|context| {
             if std::mem::replace(&mut yielded, true) {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
             context.waker().wake_by_ref();
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await;
     }
+}
+
+/// Waits on a thread of its own: for waits of a second or more where no runtime's timer is at hand,
+/// such as a relay's between two looks. A wait that is dropped leaves its thread until it is over.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ThreadSleeper;
+
+#[async_trait]
+impl Sleeper for ThreadSleeper {
+    async fn sleep(&self, time: Duration) {
+        let alarm = Arc::new(Mutex::new(Alarm::default()));
+        let set = Arc::clone(&alarm);
+        let ring = move || {
+            std::thread::sleep(time);
+            let waker = {
+                let mut alarm = set.lock().unwrap_or_else(PoisonError::into_inner);
+                alarm.over = true;
+                alarm.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        let name = "tenantry-sleeper".to_owned();
+        if std::thread::Builder::new().name(name).spawn(ring).is_err() {
+            // No thread is to be had: too short a wait is better than one without an end.
+            return YieldSleeper.sleep(time).await;
+        }
+        std::future::poll_fn(|context| {
+            let mut alarm = alarm.lock().unwrap_or_else(PoisonError::into_inner);
+            if alarm.over {
+                return Poll::Ready(());
+            }
+            alarm.waker = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Alarm {
+    over: bool,
+    waker: Option<Waker>,
 }
 
 /// The time at which a unit begins, as it is stored.

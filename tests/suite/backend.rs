@@ -138,7 +138,12 @@ pub(crate) struct Backed {
 
 /// A fresh store of each kind. The clocks stand still at [`noon`].
 pub(crate) async fn each_backend() -> [Backed; 2] {
-    let clock = || Arc::new(ManualClock::at(noon()));
+    each_backend_at(noon()).await
+}
+
+/// A fresh store of each kind. The clocks stand still at this instant.
+pub(crate) async fn each_backend_at(instant: DateTime<Utc>) -> [Backed; 2] {
+    let clock = || Arc::new(ManualClock::at(instant));
     let memory = MemoryStore::with(clock(), Arc::new(FixedEntropy::new(1)));
     let database = fresh(Login::Plain, clock()).await;
     [

@@ -66,5 +66,11 @@ areas! {
     workflow_external,
     workflow_lists,
     executions,
+    execution_attachments,
+    execution_lists,
     analytics,
+    outbox,
+    relay,
+    metering,
+    meters,
 }

@@ -20,8 +20,14 @@ mod isolation;
 mod join;
 mod layering;
 #[cfg(feature = "postgres")]
+mod metering;
+#[cfg(feature = "postgres")]
 mod migration;
+#[cfg(feature = "postgres")]
+mod pipeline;
 #[cfg(feature = "postgres")]
 mod pooler;
 #[cfg(feature = "postgres")]
 mod support;
+#[cfg(all(feature = "postgres", feature = "n8n"))]
+mod workflows;

@@ -1,5 +1,6 @@
 //! Executions: what sources report of them, and the state machine that makes one row of it.
 
+mod announce;
 mod attachment;
 mod batch;
 mod error_log;

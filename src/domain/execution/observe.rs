@@ -16,7 +16,6 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{ExecutionMode, ExecutionReport, ExecutionStatus, Label, MeterPolicy, MeterReading};
 use crate::domain::ids::{ExecutionId, SourceId, UserId, WorkflowId};
@@ -273,18 +272,6 @@ impl Execution {
     #[must_use]
     pub fn message_key(&self) -> String {
         format!("workflow:{}", self.workflow)
-    }
-
-    /// What the analytics event says.
-    #[must_use]
-    pub fn event_data(&self) -> Value {
-        json!({
-            "execution_id": self.id,
-            "workflow_id": self.workflow,
-            "status": self.status,
-            "mode": self.mode,
-            "execution_time": self.duration_ms,
-        })
     }
 
     fn state(&self) -> State {

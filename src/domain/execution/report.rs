@@ -266,6 +266,12 @@ impl ExecutionReport {
         &self.errors
     }
 
+    /// The same entries, to be kept without a copy.
+    #[must_use]
+    pub fn shared_errors(&self) -> Arc<[ErrorEntry]> {
+        Arc::clone(&self.errors)
+    }
+
     /// How many calls to language models it made.
     #[must_use]
     pub fn ai_calls(&self) -> u32 {

@@ -125,8 +125,11 @@ fn a_run_that_ends_is_completed_once() {
         row.message_key(),
         "workflow:00000000-0000-0000-0000-000000000003"
     );
-    assert_eq!(row.event_data()["execution_time"], 80);
-    assert_eq!(row.event_data()["status"], "success");
+    let event: serde_json::Value = serde_json::from_str(&row.event_text()).unwrap();
+    assert_eq!(
+        (&event["execution_time"], &event["status"]),
+        (&80.into(), &"success".into())
+    );
 }
 
 #[test]

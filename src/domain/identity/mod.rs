@@ -25,9 +25,12 @@
 //! | `analytics.read` | yes | yes | yes | yes |
 //! | `analytics.record` | yes | yes | yes | |
 //! | `audit.read` | yes | yes | | |
+//! | `messages.read` | yes | yes | yes | yes |
+//! | `messages.send` | | | | |
 //!
 //! `usage.record` is in no built-in role, because it changes what the tenant is billed: the host's
-//! services record usage, or a user to whom the operator gave a custom role for it.
+//! services record usage, or a user to whom the operator gave a custom role for it. The same holds
+//! for `messages.send`, because consumers believe what a message tells.
 //!
 //! # What goes beyond the table
 //! - A service and the system may do everything; the trail names them.
@@ -111,6 +114,9 @@ mod tests {
         }
         let all: BTreeSet<_> = Permission::ALL.iter().copied().collect();
         let missing: Vec<_> = all.difference(&owner).collect();
-        assert_eq!(missing, [&Permission::UsageRecord]);
+        assert_eq!(
+            missing,
+            [&Permission::UsageRecord, &Permission::MessagesSend]
+        );
     }
 }

@@ -78,7 +78,8 @@ fn least_role(permission: Permission) -> Option<Role> {
         | P::WorkflowsRead
         | P::ExecutionsRead
         | P::UsageRead
-        | P::AnalyticsRead => Some(Role::Viewer),
+        | P::AnalyticsRead
+        | P::MessagesRead => Some(Role::Viewer),
         P::WorkflowsWrite | P::PayloadsRead | P::AnalyticsRecord => Some(Role::Editor),
         P::TenantUpdate
         | P::UsersManage
@@ -88,7 +89,7 @@ fn least_role(permission: Permission) -> Option<Role> {
         | P::ExecutionsSync
         | P::AuditRead => Some(Role::Admin),
         P::OwnersManage => Some(Role::Owner),
-        P::UsageRecord => None,
+        P::UsageRecord | P::MessagesSend => None,
     }
 }
 

@@ -19,13 +19,14 @@ mod meter;
 mod total;
 mod usage;
 
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 pub(crate) use self::exact::{Exact, Weighted};
 pub use self::meter::{Aggregation, CustomMeter, Meter, MeterName};
 pub(crate) use self::total::Sum;
 pub use self::total::{Tally, UsageTotal, aggregate};
-pub use self::usage::{Correction, NewUsage, Recorded, UsageRecord};
+pub use self::usage::{Correction, NewUsage, Receipt, Recorded, UsageRecord};
 
 use super::ids::UsageId;
 use super::json::DocumentError;
@@ -48,6 +49,14 @@ pub enum MeteringError {
         field: &'static str,
         /// What was given.
         value: Decimal,
+    },
+    /// Usage of an instant for which nothing can be stored.
+    #[error("usage of {instant} is outside the months that are kept: {window}")]
+    OutsideWindow {
+        /// When it occurred.
+        instant: DateTime<Utc>,
+        /// The window in words.
+        window: String,
     },
     /// A negative number where none can be.
     #[error("{field} {value} must not be negative: only meters of levels take negative quantities")]

@@ -252,6 +252,33 @@ pub enum Recorded {
     Differs(Vec<&'static str>),
 }
 
+/// What a host gets for a record: its id, and whether this call recorded it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The record.
+    pub id: UsageId,
+    /// Whether it was recorded now; otherwise it had been before, with the same content.
+    pub new: bool,
+}
+
+impl Recorded {
+    /// What a host gets for its record.
+    ///
+    /// # Errors
+    /// `KeyTaken` when the key is taken by another content.
+    pub fn receipt(self, record: &UsageRecord, key: &UsageKey) -> Result<Receipt, MeteringError> {
+        let id = record.id;
+        match self {
+            Self::Now => Ok(Receipt { id, new: true }),
+            Self::Before => Ok(Receipt { id, new: false }),
+            Self::Differs(fields) => Err(MeteringError::KeyTaken {
+                key: key.clone(),
+                fields,
+            }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::stream::Then;
+use super::stream::{NEVER_SETTLED, Then};
 
 /// How often and how soon a message is tried again.
 ///
@@ -48,6 +48,13 @@ impl RetryPolicy {
         let half = full / 2;
         let random = half.as_nanos() * u128::from(jitter) / u128::from(u16::MAX);
         full - half + Duration::from_nanos(u64::try_from(random).unwrap_or(u64::MAX))
+    }
+
+    /// What becomes of a message before it is tried: nothing, unless relay after relay got it and
+    /// none came back to tell how it went.
+    #[must_use]
+    pub fn before_attempt(&self, attempt: u32) -> Option<Then> {
+        (attempt > self.attempts.max(1)).then(|| Then::park(NEVER_SETTLED))
     }
 
     /// What becomes of a message whose `attempt`, counted from 1, has failed.
@@ -105,6 +112,8 @@ mod tests {
             Then::retry(now + TimeDelta::seconds(1), "no")
         );
         assert_eq!(policy.after_failure(2, now, 0, "no"), Then::park("no"));
+        assert_eq!(policy.before_attempt(2), None);
+        assert_eq!(policy.before_attempt(3), Some(Then::park(NEVER_SETTLED)));
         let endless = RetryPolicy {
             first: Duration::MAX,
             longest: Duration::MAX,

@@ -19,7 +19,8 @@ use crate::domain::ids::{LeaseId, TenantId};
 use crate::domain::time::micros;
 
 /// The error of an attempt that nobody finished.
-const NEVER_SETTLED: &str = "the lease ended before the relay that held it settled the message";
+pub(super) const NEVER_SETTLED: &str =
+    "the lease ended before the relay that held it settled the message";
 /// The most characters of an error that are kept.
 const MAX_ERROR: usize = 1_000;
 
@@ -151,6 +152,17 @@ pub struct Claim {
     pub until: DateTime<Utc>,
     /// Stream after stream, each in its order without gaps, beginning with its head.
     pub deliveries: Vec<Delivery>,
+    /// Whether new messages were left over that the next claim may find, even if this one found
+    /// nothing to publish.
+    pub more: bool,
+}
+
+impl Claim {
+    /// Whether there is nothing to do until something is written, due or released.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.deliveries.is_empty() && !self.more
+    }
 }
 
 /// A stream that waits for an operator.

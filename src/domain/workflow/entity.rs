@@ -1,78 +1,23 @@
-//! A workflow of a tenant, and the versions of its definition.
-
-use std::fmt;
+//! A workflow of a tenant, and how it changes.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::definition::{DefinitionError, WorkflowDefinition};
+use super::change::{WorkflowChange, WorkflowPatch};
+use super::definition::WorkflowDefinition;
+use super::error::WorkflowError;
 use super::snapshot::WorkflowSnapshot;
-use super::tags::{Tags, TagsError};
+use super::tags::Tags;
+use super::version::{Redefinition, WorkflowVersion};
 use crate::domain::ids::{SourceId, UserId, WorkflowId};
-use crate::domain::json::{Document, DocumentError};
-use crate::domain::text::{self, ExternalId, Name, TextError};
+use crate::domain::json::Document;
+use crate::domain::text::{ExternalId, Name};
 use crate::domain::time::micros;
 
-/// Why a workflow was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkflowError {
-    /// A name or a description.
-    #[error(transparent)]
-    Text(#[from] TextError),
-    /// The tags.
-    #[error(transparent)]
-    Tags(#[from] TagsError),
-    /// The settings.
-    #[error(transparent)]
-    Settings(#[from] DocumentError),
-    /// The definition.
-    #[error(transparent)]
-    Definition(#[from] DefinitionError),
-    /// No more versions can be counted.
-    #[error("version: a workflow has at most {} versions", i32::MAX)]
-    TooManyVersions,
-    /// A change of a workflow that is in the archive.
-    #[error("workflow is archived; take it out of the archive to change it")]
-    Archived,
-    /// A deletion of a workflow that others depend on.
-    #[error("workflow cannot be deleted: it has {dependents}; archive it instead")]
-    InUse {
-        /// What depends on it.
-        dependents: Dependents,
-    },
-}
-
-/// What depends on a workflow, so that it cannot be deleted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Dependents {
-    /// Its executions.
-    pub executions: u64,
-}
-
-impl Dependents {
-    /// What depends on a workflow with so many executions.
-    #[must_use]
-    pub fn new(executions: u64) -> Self {
-        Self { executions }
-    }
-
-    /// Whether there is nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.executions == 0
-    }
-}
-
-impl fmt::Display for Dependents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.executions == 1 { "" } else { "s" };
-        write!(f, "{} execution{plural}", self.executions)
-    }
-}
-
 /// A workflow of a tenant. Its definition is in its [`WorkflowVersion`]s.
+///
+/// What changes it answers the workflow as it is to be, under the revision that was read: the store
+/// counts it up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Workflow {
     /// Its id.
@@ -106,174 +51,6 @@ pub struct Workflow {
     pub updated_at: DateTime<Utc>,
     /// Counts its changes, from 1; a writer must name the one it has read.
     pub revision: i64,
-}
-
-/// One version of a workflow's definition. Versions are never changed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct WorkflowVersion {
-    /// The workflow.
-    pub workflow: WorkflowId,
-    /// Its number, from 1.
-    pub version: i32,
-    /// The definition.
-    pub definition: WorkflowDefinition,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// Who made it, if a person did.
-    pub created_by: Option<UserId>,
-}
-
-/// One version of a workflow's definition, without the definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionSummary {
-    /// Its number, from 1.
-    pub version: i32,
-    /// The SHA-256 of its definition, in lower-case hexadecimal digits.
-    pub definition_sha256: String,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// Who made it, if a person did.
-    pub created_by: Option<UserId>,
-}
-
-impl From<&WorkflowVersion> for VersionSummary {
-    fn from(version: &WorkflowVersion) -> Self {
-        Self {
-            version: version.version,
-            definition_sha256: version.definition.sha256().to_owned(),
-            created_at: version.created_at,
-            created_by: version.created_by,
-        }
-    }
-}
-
-/// A workflow with a new version of its definition. Both are to be written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Redefinition {
-    /// The workflow as it is now.
-    pub workflow: Workflow,
-    /// Its new version.
-    pub version: WorkflowVersion,
-}
-
-/// What is needed to create a workflow.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewWorkflow {
-    /// Its name.
-    pub name: Name,
-    /// Its first definition.
-    pub definition: WorkflowDefinition,
-    /// What else is to be set; a name here counts instead of the other.
-    pub details: WorkflowPatch,
-    /// Where it runs, and the id that it has there.
-    pub origin: Option<(SourceId, ExternalId)>,
-}
-
-impl NewWorkflow {
-    /// A workflow that is not in use, of no source, without description, settings and tags.
-    #[must_use]
-    pub fn new(name: Name, definition: WorkflowDefinition) -> Self {
-        Self {
-            name,
-            definition,
-            details: WorkflowPatch::new(),
-            origin: None,
-        }
-    }
-
-    /// The workflow with its first version.
-    #[must_use]
-    pub fn make(self, id: WorkflowId, by: Option<UserId>, now: DateTime<Utc>) -> Redefinition {
-        let mut made = Workflow::create(id, self.name, self.definition, by, now);
-        if let Some(detailed) = made.workflow.patched(&self.details, now) {
-            made.workflow = detailed;
-        }
-        (made.workflow.source, made.workflow.external_id) = self.origin.unzip();
-        made
-    }
-}
-
-/// What a change of a workflow has to write.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum WorkflowChange {
-    /// Nothing: it is so already.
-    Nothing,
-    /// The workflow, with its newest definition.
-    Details(Workflow),
-    /// The workflow with a new version of its definition.
-    Definition(Redefinition),
-}
-
-impl From<Option<Workflow>> for WorkflowChange {
-    fn from(changed: Option<Workflow>) -> Self {
-        changed.map_or(Self::Nothing, Self::Details)
-    }
-}
-
-impl From<Option<Redefinition>> for WorkflowChange {
-    fn from(changed: Option<Redefinition>) -> Self {
-        changed.map_or(Self::Nothing, Self::Definition)
-    }
-}
-
-/// What to change of a workflow; nothing is changed that is not named.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct WorkflowPatch {
-    name: Option<Name>,
-    description: Option<Option<String>>,
-    settings: Option<Document>,
-    tags: Option<Tags>,
-    active: Option<bool>,
-}
-
-impl WorkflowPatch {
-    /// Changes nothing.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Gives it another name.
-    #[must_use]
-    pub fn name(mut self, name: Name) -> Self {
-        self.name = Some(name);
-        self
-    }
-
-    /// Says what it is for, or no longer says it.
-    ///
-    /// # Errors
-    /// When the text is too long or has control characters but line breaks and tabs.
-    pub fn description(mut self, description: Option<&str>) -> Result<Self, TextError> {
-        self.description = Some(description.map(checked_description).transpose()?);
-        Ok(self)
-    }
-
-    /// Gives it other settings.
-    #[must_use]
-    pub fn settings(mut self, settings: Document) -> Self {
-        self.settings = Some(settings);
-        self
-    }
-
-    /// Gives it other tags.
-    #[must_use]
-    pub fn tags(mut self, tags: Tags) -> Self {
-        self.tags = Some(tags);
-        self
-    }
-
-    /// Takes it into use, or out of it.
-    #[must_use]
-    pub fn active(mut self, active: bool) -> Self {
-        self.active = Some(active);
-        self
-    }
-}
-
-fn checked_description(text: &str) -> Result<String, TextError> {
-    text::prose("description", text, Workflow::MAX_DESCRIPTION)
 }
 
 impl Workflow {
@@ -381,16 +158,11 @@ impl Workflow {
         }
     }
 
-    /// The workflow with the changes of a patch; `None` if they change nothing. The revision stays
-    /// the one that was read: the store counts it up.
+    /// The workflow with the changes of a patch; `None` if they change nothing.
     #[must_use]
     pub fn patched(&self, patch: &WorkflowPatch, now: DateTime<Utc>) -> Option<Self> {
         let mut next = self.clone();
-        set(&mut next.name, patch.name.as_ref());
-        set(&mut next.description, patch.description.as_ref());
-        set(&mut next.settings, patch.settings.as_ref());
-        set(&mut next.tags, patch.tags.as_ref());
-        set(&mut next.active, patch.active.as_ref());
+        patch.apply(&mut next);
         (next != *self).then(|| next.touched(now))
     }
 
@@ -478,12 +250,6 @@ pub fn search_key(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-fn set<T: Clone>(field: &mut T, value: Option<&T>) {
-    if let Some(value) = value {
-        field.clone_from(value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::Duration;
@@ -491,6 +257,7 @@ mod tests {
 
     use super::*;
     use crate::domain::payload::{Payload, PayloadPolicy};
+    use crate::domain::workflow::Dependents;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + Duration::seconds(seconds)
@@ -544,7 +311,7 @@ mod tests {
             .unwrap();
         let next = workflow.patched(&patch, at(2)).unwrap();
         assert_eq!(next.description.as_deref(), Some("Takes\norders"));
-        assert_eq!((next.revision, next.updated_at), (2, at(2)));
+        assert_eq!((next.revision, next.updated_at), (1, at(2)));
         assert_eq!((next.version, next.created_at), (1, at(1)));
         let patch = WorkflowPatch::new()
             .name(Name::new("Sales").unwrap())
@@ -569,8 +336,10 @@ mod tests {
         assert_eq!((second.workflow.version, second.version.version), (2, 2));
         assert_eq!(
             (second.workflow.revision, second.version.created_at),
-            (2, at(2))
+            (1, at(2))
         );
+        assert_eq!(second.workflow.revision, 1, "the store counts it up");
+        assert_eq!(second.version.created_at, at(2));
         let restored = second
             .workflow
             .redefined(first.version.definition, None, at(3));
@@ -622,6 +391,89 @@ mod tests {
             (good.with_tags(vec![String::new()]), "tag must not be empty"),
         ] {
             assert_eq!(import(&bad).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn a_workflow_follows_its_source() {
+        let payload = |text: &str| Payload::new(text, &PayloadPolicy::default()).unwrap();
+        let text = definition("{}").as_str().to_owned();
+        let shown = WorkflowSnapshot::new(ExternalId::new("x").unwrap(), "Orders", payload(&text))
+            .with_active(true);
+        let own = Uuid::from_u128(1);
+        let made = Workflow::mirror(own.into(), own.into(), &shown, None, at(1)).unwrap();
+        let workflow = made.workflow;
+        assert!(workflow.active);
+        let follow = |shown: &WorkflowSnapshot| workflow.follow(shown, None, at(2)).unwrap();
+        assert_eq!(follow(&shown), WorkflowChange::Nothing);
+        match follow(&shown.clone().with_tags(vec!["a".to_owned()])) {
+            WorkflowChange::Details(next) => {
+                assert_eq!(
+                    (next.tags.as_slice(), next.version),
+                    (&["a".to_owned()][..], 1)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        let changed = payload(&text.replace("{}}]", "{\"a\":1}}]"));
+        let renamed = WorkflowSnapshot::new(ExternalId::new("x").unwrap(), "Sales", changed);
+        match follow(&renamed) {
+            WorkflowChange::Definition(next) => {
+                assert_eq!(
+                    (next.workflow.name.as_str(), next.workflow.version),
+                    ("Sales", 2)
+                );
+                assert!(!next.workflow.active);
+            }
+            other => panic!("{other:?}"),
+        }
+        let archived = workflow.archived(at(3)).unwrap();
+        let refused = archived.follow(&shown, None, at(4));
+        assert_eq!(refused, Err(WorkflowError::Archived));
+    }
+
+    #[test]
+    fn the_archive_holds_nothing_that_is_in_use() {
+        let patch = WorkflowPatch::new().active(true);
+        let workflow = made().workflow.patched(&patch, at(2)).unwrap();
+        assert_eq!(workflow.must_not_be_archived(), Ok(()));
+        assert_eq!(workflow.unarchived(at(3)), None);
+        let archived = workflow.archived(at(3)).unwrap();
+        assert_eq!(
+            (archived.archived_at, archived.active),
+            (Some(at(3)), false)
+        );
+        assert_eq!(archived.archived(at(4)), None);
+        assert_eq!(
+            archived.must_not_be_archived().unwrap_err().to_string(),
+            "workflow is archived; take it out of the archive to change it"
+        );
+        let back = archived.unarchived(at(5)).unwrap();
+        assert_eq!((back.archived_at, back.active), (None, false));
+    }
+
+    #[test]
+    fn what_depends_on_a_workflow_is_said() {
+        for (executions, text) in [(1, "it has 1 execution;"), (2, "it has 2 executions;")] {
+            let dependents = Dependents::new(executions);
+            let error = WorkflowError::InUse { dependents }.to_string();
+            assert!(error.contains(text), "{error}");
+        }
+        assert!(Dependents::default().is_empty());
+    }
+
+    #[test]
+    fn the_key_of_a_part_is_a_part_of_the_key() {
+        for (whole, part) in [
+            ("ΟΔΟΣ", "ΔΟΣ"),
+            ("ΟΔΟΣ", "σ"),
+            ("Straße", "STRA"),
+            ("İzmir", "zM"),
+        ] {
+            assert!(
+                search_key(whole).contains(&search_key(part)),
+                "{whole} {part}"
+            );
         }
     }
 }

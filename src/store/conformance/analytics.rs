@@ -18,7 +18,7 @@ super::list_cases! { "analytics":
     an_event_is_appended_once,
     a_batch_may_repeat_itself,
     an_event_without_its_month_is_refused,
-    events_need_their_tenant,
+    events_need_their_tenant_and_its_user,
     events_are_read_by_filter_and_page,
     a_period_of_events_is_half_open,
     events_belong_to_their_tenant,
@@ -157,13 +157,20 @@ async fn an_event_without_its_month_is_refused(f: Fixture) {
     assert!(list(&f, &ctx, &EventFilter::default()).await.is_empty());
 }
 
-async fn events_need_their_tenant(f: Fixture) {
+async fn events_need_their_tenant_and_its_user(f: Fixture) {
     let ghost = Context::system(f.platform().await.ids().fresh());
     let mut unit = f.unit(&ghost).await;
     fails(
         unit.events().append(&[run(0)]).await,
         StoreErrorKind::NotFound,
     );
+    let (one, two) = f.two_tenants().await;
+    let user = f.user(&two, "ana@example.com").await;
+    let event = run(0).by(user.id);
+    let mut unit = f.unit(&one).await;
+    let foreign = unit.events().append(std::slice::from_ref(&event)).await;
+    fails(foreign, StoreErrorKind::NotFound);
+    assert_eq!(append(&f, &two, &[event]).await, 1);
 }
 
 async fn events_are_read_by_filter_and_page(f: Fixture) {
@@ -226,14 +233,11 @@ async fn a_period_of_events_is_half_open(f: Fixture) {
 
 async fn events_belong_to_their_tenant(f: Fixture) {
     let (one, two) = f.two_tenants().await;
-    let user: UserId = f.platform().await.ids().fresh();
     // The same id in both tenants tells neither of the other.
     assert_eq!(append(&f, &one, &[run(-1)]).await, 1);
     assert_eq!(append(&f, &two, &[run(-1)]).await, 1);
     assert_eq!(append(&f, &one, &[run(-2)]).await, 1);
     assert_eq!(list(&f, &two, &EventFilter::default()).await, [run(-1)]);
-    let mut unit = f.unit(&two).await;
-    assert_eq!(unit.events().erase_person(user).await.unwrap(), 0);
 }
 
 async fn events_of_no_tenant_stand_apart(f: Fixture) {
@@ -268,22 +272,38 @@ async fn events_of_no_tenant_stand_apart(f: Fixture) {
 }
 
 async fn a_person_is_erased_from_events(f: Fixture) {
-    let ctx = f.tenant("t").await;
-    let mut unit = f.unit(&ctx).await;
-    let nobody = login(-1).into_event(unit.ids()).from_origin(&somewhere());
-    assert_eq!(
-        unit.events()
-            .append(std::slice::from_ref(&nobody))
-            .await
-            .unwrap(),
-        1,
-        "an event that names nobody"
+    let (ctx, other) = f.two_tenants().await;
+    let (ana, bob) = (
+        f.user(&ctx, "ana@example.com").await.id,
+        f.user(&ctx, "bob@example.com").await.id,
     );
-    let stranger = unit.ids().fresh();
-    assert_eq!(unit.events().erase_person(stranger).await.unwrap(), 0);
-    let filter = EventFilter::default();
-    let page = unit.events().page(&filter, &all()).await.unwrap();
-    assert_eq!(page.items, [nobody]);
+    let mut unit = f.unit(&ctx).await;
+    let mut seen = |minutes, user| {
+        let event = login(minutes).into_event(unit.ids());
+        event.from_origin(&somewhere()).by(user)
+    };
+    let (first, second, bobs) = (seen(-1, ana), seen(-2, ana), seen(-3, bob));
+    let plain = run(-4).by(ana);
+    let events = [first.clone(), second.clone(), bobs.clone(), plain.clone()];
+    unit.events().append(&events).await.unwrap();
+    unit.commit().await.unwrap();
+    let mut stranger = f.unit(&other).await;
+    assert_eq!(stranger.events().erase_person(ana).await.unwrap(), 0);
+    stranger.commit().await.unwrap();
+    let mut unit = f.unit(&ctx).await;
+    assert_eq!(unit.events().erase_person(ana).await.unwrap(), 2);
+    unit.commit().await.unwrap();
+    let kept = [first.without_origin(), second.without_origin(), bobs, plain];
+    assert_eq!(list(&f, &ctx, &EventFilter::default()).await, kept);
+    let of_ana = EventFilter {
+        user: Some(ana),
+        ..EventFilter::default()
+    };
+    assert_eq!(
+        list(&f, &ctx, &of_ana).await.len(),
+        3,
+        "the user's id stays"
+    );
 }
 
 async fn a_large_batch_is_appended(f: Fixture) {

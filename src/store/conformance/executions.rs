@@ -8,11 +8,9 @@ use futures_util::join;
 use super::fixture::{Fixture, all, fails};
 use crate::domain::context::Context;
 use crate::domain::execution::{
-    Contradiction, End, ErrorEntry, Execution, ExecutionMode, ExecutionReport, ExecutionStatus,
-    MeterPolicy, PayloadKind,
+    Execution, ExecutionMode, ExecutionReport, ExecutionStatus, MeterPolicy, PayloadKind,
 };
 use crate::domain::ids::{ExecutionId, SourceId, WorkflowId};
-use crate::domain::page::PageRequest;
 use crate::domain::payload::{Payload, PayloadPolicy};
 use crate::domain::source::Source;
 use crate::domain::text::{ExternalId, Name};
@@ -28,13 +26,6 @@ super::list_cases! { "executions":
     an_update_names_the_revision_it_has_read,
     of_two_units_that_lock_one_execution_one_waits_or_loses,
     an_execution_refers_to_what_its_tenant_has,
-    payloads_are_read_back_byte_for_byte,
-    attachments_replace_those_of_an_earlier_report,
-    attachments_need_their_execution_and_its_month,
-    error_logs_keep_their_order,
-    a_contradiction_is_kept_once,
-    executions_are_listed_by_workflow_state_and_start,
-    performance_counts_what_ended,
     a_tenant_sees_only_its_own_executions,
 }
 
@@ -51,7 +42,7 @@ pub(super) async fn place(f: &Fixture, ctx: &Context, name: &str) -> Place {
     place
 }
 
-async fn place_in(unit: &mut dyn UnitOfWork, name: &str) -> Place {
+pub(super) async fn place_in(unit: &mut dyn UnitOfWork, name: &str) -> Place {
     let (name, now) = (Name::new(name).unwrap(), unit.now());
     let source = Source::register(unit.ids().fresh(), name.clone(), now);
     unit.sources().insert(&source).await.unwrap();
@@ -64,11 +55,11 @@ async fn place_in(unit: &mut dyn UnitOfWork, name: &str) -> Place {
     }
 }
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     Fixture::start() - TimeDelta::hours(1) + TimeDelta::seconds(seconds)
 }
 
-fn external(text: &str) -> ExternalId {
+pub(super) fn external(text: &str) -> ExternalId {
     ExternalId::new(text).unwrap()
 }
 
@@ -116,11 +107,11 @@ pub(super) async fn one(f: &Fixture, ctx: &Context, place: &Place, id: &str) -> 
     execution
 }
 
-fn payload(text: &str) -> Payload {
+pub(super) fn payload(text: &str) -> Payload {
     Payload::new(text, &PayloadPolicy::default()).unwrap()
 }
 
-fn attachments(execution: ExecutionId, text: &str) -> Attachments {
+pub(super) fn attachments(execution: ExecutionId, text: &str) -> Attachments {
     Attachments {
         execution,
         replace: false,
@@ -317,7 +308,9 @@ async fn of_two_units_that_lock_one_execution_one_waits_or_loses(f: Fixture) {
         }
     };
     let (a, b, c) = join!(work(1), work(10), work(100));
-    (a.unwrap(), b.unwrap(), c.unwrap());
+    for done in [a, b, c] {
+        done.unwrap();
+    }
     let mut unit = f.unit(&ctx).await;
     let found = unit
         .executions()
@@ -357,332 +350,6 @@ async fn an_execution_refers_to_what_its_tenant_has(f: Fixture) {
             StoreErrorKind::NotFound,
         );
     }
-}
-
-async fn payloads_are_read_back_byte_for_byte(f: Fixture) {
-    let ctx = f.tenant("t").await;
-    let place = place(&f, &ctx, "p").await;
-    let row = one(&f, &ctx, &place, "1").await;
-    let deep = format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000));
-    let texts = [
-        r#" { "a" : "\u0000 \ud800 \ud83d\ude00" , "a":1e400, "b": 123456789012345678901234567890 }"#,
-        &deep,
-        r#""""#,
-    ];
-    let kinds = [PayloadKind::Input, PayloadKind::Output, PayloadKind::Error];
-    let payloads = kinds.into_iter().zip(texts.map(payload)).collect();
-    let kept = Attachments {
-        execution: row.id,
-        replace: false,
-        payloads,
-        errors: Arc::default(),
-    };
-    let mut unit = f.unit(&ctx).await;
-    unit.executions().attach(&[kept]).await.unwrap();
-    unit.commit().await.unwrap();
-    let mut unit = f.unit(&ctx).await;
-    for (kind, text) in kinds.into_iter().zip(texts) {
-        let read = unit
-            .executions()
-            .payload(row.id, kind)
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(read.as_str(), text);
-    }
-}
-
-async fn attachments_replace_those_of_an_earlier_report(f: Fixture) {
-    let ctx = f.tenant("t").await;
-    let place = place(&f, &ctx, "p").await;
-    let (row, other) = (
-        one(&f, &ctx, &place, "1").await,
-        one(&f, &ctx, &place, "2").await,
-    );
-    let errors: Arc<[ErrorEntry]> = Arc::new([ErrorEntry::new("first", at(0))]);
-    let mut first = Attachments {
-        errors,
-        ..attachments(row.id, "1")
-    };
-    first.payloads.push((PayloadKind::Error, payload("0")));
-    let mut unit = f.unit(&ctx).await;
-    unit.executions()
-        .attach(&[first, attachments(other.id, "9")])
-        .await
-        .unwrap();
-    let second = Attachments {
-        replace: true,
-        ..attachments(row.id, "2")
-    };
-    unit.executions().attach(&[second]).await.unwrap();
-    let read = unit
-        .executions()
-        .payload(row.id, PayloadKind::Output)
-        .await
-        .unwrap();
-    assert_eq!(read.unwrap().as_str(), "2");
-    assert_eq!(
-        unit.executions()
-            .payload(row.id, PayloadKind::Error)
-            .await
-            .unwrap(),
-        None
-    );
-    assert!(unit.executions().errors(row.id).await.unwrap().is_empty());
-    let read = unit
-        .executions()
-        .payload(other.id, PayloadKind::Output)
-        .await
-        .unwrap();
-    assert_eq!(read.unwrap().as_str(), "9");
-    let again = attachments(other.id, "10");
-    fails(
-        unit.executions().attach(&[again]).await,
-        StoreErrorKind::AlreadyExists,
-    );
-}
-
-async fn attachments_need_their_execution_and_its_month(f: Fixture) {
-    let ctx = f.tenant("t").await;
-    let place = place(&f, &ctx, "p").await;
-    let mut unit = f.unit(&ctx).await;
-    let ghost = unit.ids().fresh_at(at(0));
-    fails(
-        unit.executions().attach(&[attachments(ghost, "1")]).await,
-        StoreErrorKind::NotFound,
-    );
-    let mut unit = f.unit(&ctx).await;
-    let told = report("1", ExecutionStatus::Success, -86_400 * 300, 5);
-    let old = ended(&mut *unit, &place, &told);
-    unit.executions()
-        .insert(std::slice::from_ref(&old))
-        .await
-        .unwrap();
-    fails(
-        unit.executions().attach(&[attachments(old.id, "1")]).await,
-        StoreErrorKind::OutsideWindow,
-    );
-}
-
-async fn error_logs_keep_their_order(f: Fixture) {
-    let ctx = f.tenant("t").await;
-    let place = place(&f, &ctx, "p").await;
-    let row = one(&f, &ctx, &place, "1").await;
-    let errors: Arc<[ErrorEntry]> = (0..12)
-        .map(|n| {
-            let entry = ErrorEntry::new(&format!("error {n}"), at(12 - n));
-            if n % 2 == 0 {
-                entry
-            } else {
-                entry.with_node("Ñ").with_kind("K").with_stack("a\nb")
-            }
-        })
-        .collect();
-    let kept = Attachments {
-        errors: Arc::clone(&errors),
-        ..attachments(row.id, "1")
-    };
-    let mut unit = f.unit(&ctx).await;
-    unit.executions().attach(&[kept]).await.unwrap();
-    assert_eq!(
-        unit.executions().errors(row.id).await.unwrap(),
-        errors.to_vec()
-    );
-}
-
-async fn a_contradiction_is_kept_once(f: Fixture) {
-    let ctx = f.tenant("t").await;
-    let place = place(&f, &ctx, "p").await;
-    let row = one(&f, &ctx, &place, "1").await;
-    let end = |status, seconds| End {
-        status,
-        at: at(seconds),
-    };
-    let told = |status, seconds| Contradiction {
-        execution: row.id,
-        kept: end(ExecutionStatus::Success, 1),
-        reported: end(status, seconds),
-        observed_at: Fixture::start(),
-    };
-    let (error, late) = (
-        told(ExecutionStatus::Error, 1),
-        told(ExecutionStatus::Success, 2),
-    );
-    let mut unit = f.unit(&ctx).await;
-    let new = unit
-        .executions()
-        .contradict(&[late.clone(), error.clone(), late.clone()])
-        .await;
-    assert_eq!(new.unwrap(), [true, true, false]);
-    let again = unit
-        .executions()
-        .contradict(std::slice::from_ref(&error))
-        .await
-        .unwrap();
-    assert_eq!(again, [false]);
-    assert_eq!(
-        unit.executions().contradictions(row.id).await.unwrap(),
-        [error, late.clone()]
-    );
-    let ghost = Contradiction {
-        execution: unit.ids().fresh(),
-        ..late
-    };
-    fails(
-        unit.executions().contradict(&[ghost]).await,
-        StoreErrorKind::NotFound,
-    );
-}
-
-async fn executions_are_listed_by_workflow_state_and_start(f: Fixture) {
-    use ExecutionStatus::{Error, Running, Success};
-    let ctx = f.tenant("t").await;
-    let (here, there) = (
-        place(&f, &ctx, "here").await,
-        place(&f, &ctx, "there").await,
-    );
-    let mut unit = f.unit(&ctx).await;
-    let wanted = [
-        ("1", &here, Success, 10),
-        ("2", &here, Error, 20),
-        ("3", &there, Success, 20),
-        ("4", &here, Running, 30),
-        ("5", &here, Success, 20),
-    ];
-    let rows: Vec<_> = wanted
-        .iter()
-        .map(|(id, place, status, start)| ended(&mut *unit, place, &report(id, *status, *start, 1)))
-        .collect();
-    unit.executions().insert(&rows).await.unwrap();
-    let names = |items: &[Execution]| {
-        items
-            .iter()
-            .map(|row| row.external_id.to_string())
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let mut expected: Vec<_> = rows.iter().collect();
-    expected.sort_by_key(|row| std::cmp::Reverse((row.started_at, row.id)));
-    let expected: Vec<_> = expected.into_iter().cloned().collect();
-    let none = ExecutionFilter::default();
-    let whole = unit.executions().page(&none, &all()).await.unwrap();
-    assert_eq!(whole.items, expected, "the latest start first");
-    let of_here = ExecutionFilter {
-        workflow: Some(here.workflow),
-        ..none.clone()
-    };
-    let page = unit.executions().page(&of_here, &all()).await.unwrap();
-    assert_eq!(page.items.len(), 4);
-    let succeeded = ExecutionFilter {
-        status: Some(Success),
-        ..of_here.clone()
-    };
-    assert_eq!(
-        names(
-            &unit
-                .executions()
-                .page(&succeeded, &all())
-                .await
-                .unwrap()
-                .items
-        ),
-        "5 1"
-    );
-    let period = Some(Period::new(at(10), at(20)).unwrap());
-    let early = ExecutionFilter {
-        started: period,
-        ..none.clone()
-    };
-    assert_eq!(
-        names(&unit.executions().page(&early, &all()).await.unwrap().items),
-        "1"
-    );
-    let (mut seen, mut request) = (Vec::new(), PageRequest::first(2));
-    loop {
-        let page = unit.executions().page(&none, &request).await.unwrap();
-        seen.extend(page.items);
-        let Some(next) = page.next else { break };
-        request = PageRequest::first(2).after(next);
-    }
-    assert_eq!(seen, expected, "page by page");
-    // A resumed execution moves to its new start.
-    let moved = Execution {
-        started_at: at(99),
-        revision: 2,
-        ..rows[0].clone()
-    };
-    let update = ExecutionUpdate {
-        read: 1,
-        execution: moved,
-    };
-    unit.executions().update(&[update]).await.unwrap();
-    let page = unit
-        .executions()
-        .page(&of_here, &PageRequest::first(1))
-        .await
-        .unwrap();
-    assert_eq!(names(&page.items), "1");
-    assert_eq!(
-        unit.executions()
-            .page(&none, &all())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        5
-    );
-}
-
-async fn performance_counts_what_ended(f: Fixture) {
-    use ExecutionStatus::{Canceled, Crashed, Error, Running, Success};
-    let ctx = f.tenant("t").await;
-    let (here, there) = (
-        place(&f, &ctx, "here").await,
-        place(&f, &ctx, "there").await,
-    );
-    let mut unit = f.unit(&ctx).await;
-    let mut rows: Vec<_> = (1..=20)
-        .map(|n| {
-            ended(
-                &mut *unit,
-                &here,
-                &report(&n.to_string(), Success, n, n * 10),
-            )
-        })
-        .collect();
-    for (id, place, status) in [
-        ("21", &here, Error),
-        ("22", &here, Crashed),
-        ("23", &here, Canceled),
-        ("24", &there, Running),
-    ] {
-        rows.push(ended(&mut *unit, place, &report(id, status, 30, 1_000)));
-    }
-    rows.push(ended(&mut *unit, &here, &report("25", Error, 500, 1)));
-    unit.executions().insert(&rows).await.unwrap();
-    let period = Period::new(at(0), at(500)).unwrap();
-    let summaries = unit.executions().performance(None, &period).await.unwrap();
-    assert_eq!(
-        summaries.len(),
-        1,
-        "a workflow without an ended execution has no summary"
-    );
-    let summary = summaries[0];
-    assert_eq!((summary.executions, summary.failures), (23, 2));
-    assert_eq!((summary.p50_ms, summary.p95_ms), (120, 1_000));
-    let of_there = unit
-        .executions()
-        .performance(Some(there.workflow), &period)
-        .await
-        .unwrap();
-    assert!(of_there.is_empty());
-    let whole = Period::new(at(0), at(501)).unwrap();
-    let whole = unit
-        .executions()
-        .performance(Some(here.workflow), &whole)
-        .await
-        .unwrap();
-    assert_eq!(whole[0].executions, 24);
 }
 
 async fn a_tenant_sees_only_its_own_executions(f: Fixture) {

@@ -12,8 +12,14 @@
 )]
 
 mod analytics;
+mod execution_attachments;
+mod execution_lists;
 mod executions;
 mod fixture;
+mod metering;
+mod meters;
+mod outbox;
+mod relay;
 mod roles;
 mod sources;
 mod tenants;
@@ -78,7 +84,13 @@ pub fn cases() -> Vec<Case> {
         workflow_external::cases(),
         workflow_lists::cases(),
         executions::cases(),
+        execution_attachments::cases(),
+        execution_lists::cases(),
         analytics::cases(),
+        outbox::cases(),
+        relay::cases(),
+        metering::cases(),
+        meters::cases(),
     ]
     .into_iter()
     .flatten()

@@ -370,6 +370,8 @@ async fn only_active_owners_are_counted(f: Fixture) {
     owners[2].deactivate(unit.now()).unwrap();
     unit.users().update(&owners[2]).await.unwrap();
     assert_eq!(unit.roles().active_owners().await.unwrap(), 1);
+    let holders = unit.roles().holders(&Role::Owner, &all()).await.unwrap();
+    assert_eq!(holders.items.len(), 2, "whatever their states");
 }
 
 async fn of_two_grants_of_one_role_one_wins(f: Fixture) {
