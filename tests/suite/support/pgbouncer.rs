@@ -102,7 +102,7 @@ impl PgBouncer {
             cd / && rm -rf "$2"
         "#;
         let account = Account::for_servers()?;
-        let directory = private_directory("tenantry-pgbouncer", account)?;
+        let directory = private_directory("tenantry-pgbouncer", None, account)?;
         let port = free_port()?;
         let options = database.options();
         let name = options.get_database().unwrap_or_default();

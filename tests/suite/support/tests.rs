@@ -173,7 +173,7 @@ fn missing_programs_are_named_with_the_places() {
 
 #[test]
 fn programs_of_an_old_version_are_refused_and_the_newest_is_taken() {
-    let root = private_directory("tenantry-programs", None).unwrap();
+    let root = private_directory("tenantry-programs", None, None).unwrap();
     let version = |number: &str| {
         let directory = root.join(number);
         fs::create_dir(&directory).unwrap();

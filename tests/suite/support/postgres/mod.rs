@@ -135,8 +135,14 @@ impl TestDatabase {
         const OBJECT_IN_USE: &str = "55006";
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        // Copying files is the fastest where nothing waits for the disk.
+        let strategy = if server.directory().is_some() {
+            "STRATEGY file_copy"
+        } else {
+            ""
+        };
         let sql = format!(
-            "CREATE DATABASE \"{}\" TEMPLATE \"{}\"",
+            "CREATE DATABASE \"{}\" TEMPLATE \"{}\" {strategy}",
             server.name(&name),
             server.name(template)
         );

@@ -96,14 +96,30 @@ fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
     command
 }
 
-/// Makes a directory that only the account can enter.
+/// The file system in memory, where there is one with room for a test run.
+pub(crate) fn memory_disk() -> Option<PathBuf> {
+    /// A container may have 64 MB of it, and a database of the tests takes 10.
+    const ROOM: u64 = 2 * 1024 * 1024;
+    let output = Command::new("df").args(["-Pk", "/dev/shm"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let line = text.lines().nth(1)?;
+    let free: u64 = line.split_whitespace().nth(3)?.parse().ok()?;
+    (free >= ROOM && line.ends_with("/dev/shm")).then(|| "/dev/shm".into())
+}
+
+/// Makes a directory that only the account can enter, in the first place of choice or a usual one.
 ///
 /// Its path is short, for a socket's path has at most 103 bytes. The directory for temporary
 /// files may itself be closed to the account (root's own, for example), so others are tried.
-pub(crate) fn private_directory(name: &str, account: Option<Account>) -> Result<PathBuf, String> {
+pub(crate) fn private_directory(
+    name: &str,
+    choice: Option<PathBuf>,
+    account: Option<Account>,
+) -> Result<PathBuf, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut refused = String::new();
-    for parent in [env::temp_dir(), "/tmp".into(), "/var/tmp".into()] {
+    let usual = [env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    for parent in choice.into_iter().chain(usual) {
         let directory = loop {
             let unique = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("{name}-{}-{unique}", std::process::id()));

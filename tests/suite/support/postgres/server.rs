@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use super::process::{
-    Account, Watchdog, free_port, is_program, private_directory, search_path, write,
+    Account, Watchdog, free_port, is_program, memory_disk, private_directory, search_path, write,
 };
 
 /// The oldest version that tenantry supports.
@@ -55,7 +55,7 @@ impl Settings {
         );
         if !self.durable {
             lines += "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n\
-                      wal_level = minimal\nmax_wal_senders = 0\n";
+                      wal_level = minimal\nmax_wal_senders = 0\nmax_wal_size = 256MB\n";
         }
         for (name, value) in self.more {
             lines += &format!("{name} = '{}'\n", value.replace('\'', "''"));
@@ -142,7 +142,13 @@ impl Server {
         "#;
         let password = random_hex()?;
         let port = free_port()?;
-        let directory = private_directory("tenantry-pg", account)?;
+        // What is lost with the machine anyway is many times faster in memory.
+        let place = if settings.durable {
+            None
+        } else {
+            memory_disk()
+        };
+        let directory = private_directory("tenantry-pg", place, account)?;
         write(&directory, "password", &password, account)?;
         let lines = settings.lines(port, &directory);
         write(&directory, "settings.conf", &lines, account)?;
