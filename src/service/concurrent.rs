@@ -58,15 +58,15 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::Relaxed;
     use std::task::{Context, Waker};
 
     use super::*;
 
     /// Finishes when it is polled for the n-th time, and counts how many run.
-    async fn slow(polls: u32, running: &Cell<u32>, most: &Cell<u32>) -> u32 {
-        running.set(running.get() + 1);
-        most.set(most.get().max(running.get()));
+    async fn slow(polls: u32, running: &AtomicU32, most: &AtomicU32) -> u32 {
+        most.fetch_max(running.fetch_add(1, Relaxed) + 1, Relaxed);
         let mut left = polls;
         poll_fn(|_| {
             left -= 1;
@@ -77,13 +77,13 @@ mod tests {
             }
         })
         .await;
-        running.set(running.get() - 1);
+        running.fetch_sub(1, Relaxed);
         polls
     }
 
     #[test]
     fn all_finish_and_never_too_many_run() {
-        let (running, most) = (Cell::new(0), Cell::new(0));
+        let (running, most) = (AtomicU32::new(0), AtomicU32::new(0));
         let futures = [3, 1, 1, 2, 1].map(|polls| slow(polls, &running, &most));
         let mut all = Concurrent::new(futures.into_iter(), 2);
         let mut context = Context::from_waker(Waker::noop());
@@ -94,6 +94,6 @@ mod tests {
             }
         }
         assert_eq!(rounds, [vec![1, 1], vec![2], vec![1, 3], vec![]]);
-        assert_eq!((running.get(), most.get()), (0, 2));
+        assert_eq!((running.into_inner(), most.into_inner()), (0, 2));
     }
 }
