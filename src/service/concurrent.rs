@@ -94,6 +94,6 @@ mod tests {
             }
         }
         assert_eq!(rounds, [vec![1, 1], vec![2], vec![1, 3], vec![]]);
-        assert_eq!((running.into_inner(), most.into_inner()), (0, 2));
+        assert_eq!((running.load(Relaxed), most.load(Relaxed)), (0, 2));
     }
 }
