@@ -93,7 +93,7 @@ mod tests {
                 rounds.push(finished);
             }
         }
-        assert_eq!(rounds, [vec![1, 1], vec![2], vec![1, 3], vec![]]);
+        assert_eq!(rounds, [vec![1, 1], vec![2, 1], vec![3], vec![]]);
         assert_eq!((running.load(Relaxed), most.load(Relaxed)), (0, 2));
     }
 }

@@ -15,7 +15,7 @@
 //!   it exists.
 //! - Every change of an audited row is recorded in the same unit.
 //!
-//! Each sentence is a case of [`conformance`](crate::store::conformance), which runs on every
+//! Each sentence is a case of the module `conformance`, which runs on every
 //! backend.
 //!
 //! # To add a repository

@@ -18,7 +18,13 @@ struct Layer {
 }
 
 /// `lib.rs` stands above them and may name them all.
-const LAYERS: [Layer; 7] = [
+const LAYERS: [Layer; 8] = [
+    Layer {
+        name: "docs",
+        names: &[],
+        never: &["sqlx", "tokio", "imbl", "async_trait", "getrandom"],
+        pure: true,
+    },
     Layer {
         name: "domain",
         names: &[],

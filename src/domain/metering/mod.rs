@@ -6,7 +6,7 @@
 //! belongs: late usage belongs to its own period.
 //!
 //! # What deduplicates
-//! - Usage that a host supplies has a [`UsageKey`](super::text::UsageKey). The same key with the
+//! - Usage that a host supplies has a [`UsageKey`]. The same key with the
 //!   same content is recorded once, however often, wherever and at whatever time it is sent; with
 //!   other content it is refused, with the fields that differ. A key is remembered as long as its
 //!   record is kept, within the calendar month (UTC) of `occurred_at`. So a retry must repeat its
@@ -24,6 +24,8 @@ use rust_decimal::Decimal;
 
 pub(crate) use self::exact::{Exact, Weighted};
 pub use self::meter::{Aggregation, CustomMeter, Meter, MeterName};
+// Only a store that sums by itself has sums to hand over.
+#[cfg(feature = "postgres")]
 pub(crate) use self::total::Sum;
 pub use self::total::{Tally, UsageTotal, aggregate};
 pub use self::usage::{Correction, NewUsage, Receipt, Recorded, UsageRecord};
