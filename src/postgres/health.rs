@@ -8,8 +8,10 @@ use super::PgStore;
 use super::error::store_error;
 use super::migrate::migrator;
 use super::session::begin;
+use crate::domain::context::PlatformContext;
+use crate::domain::outbox::Lag;
 use crate::domain::time::Month;
-use crate::store::{StoreResult, unit_time};
+use crate::store::{Store as _, StoreResult, unit_time};
 
 /// How the schema in the database compares with this version of the library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +43,9 @@ pub struct Health {
     /// the first migration. Rows of a month without room are refused: create months when fewer
     /// than two are left.
     pub months_left: Option<usize>,
+    /// How far the relays are behind; `None` while the schema is not current, and for a login that
+    /// cannot work across tenants.
+    pub outbox: Option<Lag>,
 }
 
 impl PgStore {
@@ -85,7 +90,8 @@ impl PgStore {
         })
     }
 
-    /// Checks that the server answers, that the schema fits, and how much room is left.
+    /// Checks that the server answers, that the schema fits, how much room is left and how far the
+    /// relays are behind.
     ///
     /// # Errors
     /// `Unavailable` when the server cannot be reached.
@@ -99,6 +105,7 @@ impl PgStore {
                 checked_at,
                 schema,
                 months_left: None,
+                outbox: None,
             });
         }
         let mut transaction = begin(&self.pool, OPERATION, String::new()).await?;
@@ -111,10 +118,17 @@ impl PgStore {
         transaction.rollback().await.map_err(failed)?;
         let left: i64 = row.try_get(0).map_err(failed)?;
         let months_left = Some(usize::try_from(left).unwrap_or(0));
+        let outbox = if schema.is_current() && self.roles.switch() {
+            let mut unit = self.begin_platform(&PlatformContext::system()).await?;
+            Some(unit.relay().lag().await?)
+        } else {
+            None
+        };
         Ok(Health {
             checked_at,
             schema,
             months_left,
+            outbox,
         })
     }
 }

@@ -294,10 +294,12 @@ impl Relay {
         let streams = claim
             .deliveries
             .chunk_by(|one, other| (one.tenant, &one.key) == (other.tenant, &other.key));
-        let work = streams
-            .filter_map(<[Delivery]>::split_first)
-            .map(|(head, rest)| self.deliver(claim.until, head, rest));
-        let mut work = Concurrent::new(work, self.concurrency);
+        // A list, since futures that hold a closure over references are not `Send` for a caller.
+        let mut work = Vec::new();
+        for (head, rest) in streams.filter_map(<[Delivery]>::split_first) {
+            work.push(self.deliver(claim.until, head, rest));
+        }
+        let mut work = Concurrent::new(work.into_iter(), self.concurrency);
         loop {
             let done = work.finished().await;
             if done.is_empty() {

@@ -26,6 +26,9 @@ pub trait RelayRepo: Send {
     /// number. A key that is held, that waits for its next try or that is parked is not claimed, and
     /// holds back no other key, however many messages it has. A key whose lease ended without a
     /// settlement is due again, and counts the try as one in vain.
+    ///
+    /// It waits for no other unit: a key that another one has at hand at this moment is passed
+    /// over.
     async fn claim(&mut self, lease: Duration, limit: usize) -> StoreResult<Claim>;
 
     /// Keeps what was done with keys held under a lease, and answers for each whether it was still

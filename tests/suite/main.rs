@@ -28,6 +28,8 @@ mod metering;
 #[cfg(feature = "postgres")]
 mod migration;
 #[cfg(feature = "postgres")]
+mod outbox;
+#[cfg(feature = "postgres")]
 mod pipeline;
 #[cfg(feature = "postgres")]
 mod pooler;

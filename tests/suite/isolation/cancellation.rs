@@ -3,12 +3,16 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
+use async_trait::async_trait;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Row};
+use tenantry::domain::outbox::{MessageKey, MessageKind, MessagePayload, OutboxMessage};
 use tenantry::domain::tenancy::{NewTenant, TenantProfile};
 use tenantry::postgres::{PgOptions, PgStore};
+use tenantry::service::{Delivery, PublishError, Publisher};
 use tenantry::store::{AuditFilter, ManualClock, Store};
 use tenantry::{Context, PlatformContext, Tenantry};
 
@@ -187,6 +191,39 @@ async fn a_service_s_call() {
             .change_profile(&narrow.one, tenant.revision, &profile)
             .await
             .unwrap();
+    };
+    narrow.at_every_await(work).await;
+}
+
+/// Takes whatever comes.
+struct Anything;
+
+#[async_trait]
+impl Publisher for Anything {
+    async fn publish(&self, _: &Delivery) -> Result<(), PublishError> {
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_s_batch() {
+    let narrow = Narrow::new().await;
+    let app = Tenantry::new(Arc::new(narrow.store.clone()));
+    let relay = app.relay(Arc::new(Anything));
+    let round = AtomicU32::new(0);
+    let work = async || {
+        // A key of its own: the relay that was interrupted before still holds the last one.
+        let key = format!("round {}", round.fetch_add(1, Ordering::Relaxed));
+        let message = OutboxMessage::new(
+            MessageKey::new(&key).unwrap(),
+            MessageKind::new("told").unwrap(),
+            MessagePayload::new("1").unwrap(),
+            noon(),
+        );
+        app.outbox().send(&narrow.one, &[message]).await.unwrap();
+        let report = relay.run_once().await.unwrap();
+        assert!(report.published > 0);
     };
     narrow.at_every_await(work).await;
 }
