@@ -9,9 +9,11 @@ use uuid::Uuid;
 use super::platform::MemoryPlatform;
 use super::unit::MemoryTx;
 use crate::domain::analytics::AnalyticsEvent;
-use crate::domain::ids::{EventId, UserId, floor};
+use crate::domain::ids::{EventId, UserId};
 use crate::domain::page::{Page, PageRequest};
-use crate::store::{EventFilter, EventRepo, StoreError, StoreErrorKind, StoreResult, page_key};
+use crate::store::{
+    EventFilter, EventRepo, StoreError, StoreErrorKind, StoreResult, id_range, page_key,
+};
 
 const APPEND: &str = "events.append";
 const PAGE: &str = "events.page";
@@ -55,14 +57,10 @@ impl EventTable {
         before: Option<EventId>,
         limit: usize,
     ) -> Page<AnalyticsEvent> {
-        let first: EventId = filter
-            .period
-            .map_or(Uuid::nil(), |period| floor(period.start()))
-            .into();
-        let before = before.unwrap_or(Uuid::max().into());
+        let (first, end) = id_range(filter.period, before.map(EventId::as_uuid));
         let rows = self
             .rows
-            .range(first..before.max(first))
+            .range(EventId::from(first)..end.into())
             .rev()
             .map(|(_, event)| event)
             .filter(|event| matches(filter, event))

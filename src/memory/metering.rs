@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::audit::Audited;
 use super::unit::MemoryTx;
 use crate::domain::audit::audited_instant;
-use crate::domain::ids::{SubscriptionId, UsageId, after, floor};
+use crate::domain::ids::{SubscriptionId, UsageId};
 use crate::domain::metering::{
     CustomMeter, Meter, MeterName, MeteringError, Recorded, Tally, UsageRecord, UsageTotal,
 };
@@ -19,7 +19,7 @@ use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::UsageKey;
 use crate::domain::time::{Month, Period};
 use crate::store::{
-    MeterRepo, StoreError, StoreErrorKind, StoreResult, UsageFilter, UsageRepo, page_key,
+    MeterRepo, StoreError, StoreErrorKind, StoreResult, UsageFilter, UsageRepo, id_range, page_key,
 };
 
 /// One tenant's usage.
@@ -60,10 +60,9 @@ impl UsageTable {
         Recorded::Now
     }
 
-    /// The records from one instant until another, by the milliseconds that their ids carry.
-    fn between(&self, first: Uuid, end: Uuid) -> impl DoubleEndedIterator<Item = &UsageRecord> {
-        let (first, end) = (UsageId::from(first), UsageId::from(end));
-        let rows = self.rows.range(first..end.max(first));
+    /// The records between two ids, the first included.
+    fn between(&self, (first, end): (Uuid, Uuid)) -> impl DoubleEndedIterator<Item = &UsageRecord> {
+        let rows = self.rows.range(UsageId::from(first)..end.into());
         rows.map(|(_, record)| &**record)
     }
 }
@@ -121,9 +120,8 @@ impl UsageRepo for MemoryTx {
         const OPERATION: &str = "usage.page";
         let before = self.check(page_key::<UsageId>(OPERATION, page))?;
         let table = &self.read(OPERATION)?.usage;
-        let first = filter.period.map_or(Uuid::nil(), |p| floor(p.start()));
         let rows = table
-            .between(first, before.map_or(Uuid::max(), UsageId::as_uuid))
+            .between(id_range(filter.period, before.map(UsageId::as_uuid)))
             .rev()
             .filter(|record| matches(filter, record))
             .take(page.limit() + 1)
@@ -148,12 +146,9 @@ impl UsageRepo for MemoryTx {
             places.entry(&meter.name).or_default().push(place);
         }
         let levels = meters.iter().any(|meter| meter.aggregation.is_of_level());
-        let first = if levels {
-            Uuid::nil()
-        } else {
-            floor(period.start())
-        };
-        for record in table.between(first, after(period.end())) {
+        let (first, end) = id_range(Some(period), None);
+        let first = if levels { Uuid::nil() } else { first };
+        for record in table.between((first, end)) {
             if subscription.is_some() && record.subscription != subscription {
                 continue;
             }

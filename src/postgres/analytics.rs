@@ -11,9 +11,9 @@ use super::platform::PgPlatform;
 use super::unit::PgTx;
 use crate::domain::analytics::{AnalyticsEvent, EventData, EventType, NewEvent};
 use crate::domain::context::Origin;
-use crate::domain::ids::{EventId, UserId, after, floor};
+use crate::domain::ids::{EventId, UserId};
 use crate::domain::page::{Page, PageRequest};
-use crate::store::{EventFilter, EventRepo, StoreResult, page_key};
+use crate::store::{EventFilter, EventRepo, StoreResult, id_range, page_key};
 
 const APPEND: &str = "events.append";
 const PAGE: &str = "events.page";
@@ -122,26 +122,25 @@ impl EventRepo for PgTx<'_> {
     ) -> StoreResult<Page<AnalyticsEvent>> {
         let before = self.session.keep(page_key::<EventId>(PAGE, page))?;
         let (tenant, limit) = (self.tenant(), page.limit());
+        let (first, end) = id_range(filter.period, before.map(EventId::as_uuid));
         let rows = sqlx::query_as!(
             EventRow,
             "SELECT id, user_id, event_type, event_data, session_id, ip_address, user_agent,
                 occurred_at
             FROM tenantry.events
-            WHERE tenant_id = $1
-                AND ($2::uuid IS NULL OR id < $2)
-                AND ($3::text IS NULL OR event_type = $3)
-                AND ($4::uuid IS NULL OR user_id = $4)
-                AND ($5::timestamptz IS NULL OR (id >= $6 AND occurred_at >= $5))
-                AND ($7::timestamptz IS NULL OR (id < $8 AND occurred_at < $7))
-            ORDER BY id DESC LIMIT $9",
+            WHERE tenant_id = $1 AND id >= $2 AND id < $3
+                AND ($4::timestamptz IS NULL OR occurred_at >= $4)
+                AND ($5::timestamptz IS NULL OR occurred_at < $5)
+                AND ($6::text IS NULL OR event_type = $6)
+                AND ($7::uuid IS NULL OR user_id = $7)
+            ORDER BY id DESC LIMIT $8",
             tenant,
-            before.map(EventId::as_uuid),
+            first,
+            end,
+            filter.period.map(|period| period.start()),
+            filter.period.map(|period| period.end()),
             filter.event_type.as_ref().map(EventType::as_str),
             filter.user.map(UserId::as_uuid),
-            filter.period.map(|period| period.start()),
-            filter.period.map(|period| floor(period.start())),
-            filter.period.map(|period| period.end()),
-            filter.period.map(|period| after(period.end())),
             limit as i64 + 1,
         )
         .fetch_all(self.session.run(PAGE)?)
@@ -203,24 +202,24 @@ impl EventRepo for PgPlatform {
     ) -> StoreResult<Page<AnalyticsEvent>> {
         let before = self.session.keep(page_key::<EventId>(PAGE, page))?;
         let limit = page.limit();
+        let (first, end) = id_range(filter.period, before.map(EventId::as_uuid));
         let rows = sqlx::query_as!(
             EventRow,
             "SELECT id, user_id, event_type, event_data, session_id, ip_address, user_agent,
                 occurred_at
             FROM tenantry.platform_events
-            WHERE ($1::uuid IS NULL OR id < $1)
-                AND ($2::text IS NULL OR event_type = $2)
-                AND ($3::uuid IS NULL OR user_id = $3)
-                AND ($4::timestamptz IS NULL OR (id >= $5 AND occurred_at >= $4))
-                AND ($6::timestamptz IS NULL OR (id < $7 AND occurred_at < $6))
-            ORDER BY id DESC LIMIT $8",
-            before.map(EventId::as_uuid),
+            WHERE id >= $1 AND id < $2
+                AND ($3::timestamptz IS NULL OR occurred_at >= $3)
+                AND ($4::timestamptz IS NULL OR occurred_at < $4)
+                AND ($5::text IS NULL OR event_type = $5)
+                AND ($6::uuid IS NULL OR user_id = $6)
+            ORDER BY id DESC LIMIT $7",
+            first,
+            end,
+            filter.period.map(|period| period.start()),
+            filter.period.map(|period| period.end()),
             filter.event_type.as_ref().map(EventType::as_str),
             filter.user.map(UserId::as_uuid),
-            filter.period.map(|period| period.start()),
-            filter.period.map(|period| floor(period.start())),
-            filter.period.map(|period| period.end()),
-            filter.period.map(|period| after(period.end())),
             limit as i64 + 1,
         )
         .fetch_all(self.session.run(PAGE)?)

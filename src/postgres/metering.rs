@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::error::corrupt;
 use super::session::Session;
 use super::unit::PgTx;
-use crate::domain::ids::{SubscriptionId, UsageId, after, floor};
+use crate::domain::ids::{SubscriptionId, UsageId, floor};
 use crate::domain::json::Document;
 use crate::domain::metering::{
     Correction, Meter, MeterName, MeteringError, Recorded, UsageRecord, UsageTotal,
@@ -20,7 +20,9 @@ use crate::domain::metering::{
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::{UniqueValue, UsageKey};
 use crate::domain::time::{Month, Period};
-use crate::store::{StoreError, StoreErrorKind, StoreResult, UsageFilter, UsageRepo, page_key};
+use crate::store::{
+    StoreError, StoreErrorKind, StoreResult, UsageFilter, UsageRepo, id_range, page_key,
+};
 
 const RECORD: &str = "usage.record";
 
@@ -232,7 +234,8 @@ impl PgTx<'_> {
     }
 
     /// What stood in the way of these records. A statement of its own: that of the insert does not
-    /// see what another unit has committed meanwhile.
+    /// see what another unit has committed meanwhile. Bounded by the smallest and the largest id,
+    /// so that it never reads all of a tenant's history.
     async fn known_usage(&mut self, records: &[&UsageRecord]) -> StoreResult<Known> {
         let (tenant, mut known) = (self.tenant(), Known::default());
         let ids: Vec<Uuid> = column(records, |record| record.id.as_uuid());
@@ -242,9 +245,12 @@ impl PgTx<'_> {
                 r.unique_value, r.metadata, r.period_start, r.period_end, r.occurred_at,
                 r.recorded_at, r.usage_key, r.corrects, r.voids
             FROM UNNEST($2::uuid[]) AS w (id)
-            JOIN tenantry.usage_records r ON r.tenant_id = $1 AND r.id = w.id",
+            JOIN tenantry.usage_records r ON r.tenant_id = $1 AND r.id = w.id
+                AND r.id >= $3 AND r.id <= $4",
             tenant,
             &ids,
+            ids.iter().min(),
+            ids.iter().max(),
         )
         .fetch_all(self.session.run(RECORD)?)
         .await;
@@ -270,11 +276,13 @@ impl PgTx<'_> {
                 r.recorded_at, r.usage_key, r.corrects, r.voids
             FROM UNNEST($2::text[], $3::uuid[], $4::uuid[]) AS w (usage_key, first, ending)
             JOIN tenantry.usage_records r ON r.tenant_id = $1 AND r.usage_key = w.usage_key
-                AND r.id >= w.first AND r.id < w.ending",
+                AND r.id >= w.first AND r.id < w.ending AND r.id >= $5 AND r.id < $6",
             tenant,
             &keys as &[&str],
             &first,
             &end,
+            first.iter().min(),
+            end.iter().max(),
         )
         .fetch_all(self.session.run(RECORD)?)
         .await;
@@ -361,28 +369,27 @@ impl UsageRepo for PgTx<'_> {
         const OPERATION: &str = "usage.page";
         let before = self.session.keep(page_key::<UsageId>(OPERATION, page))?;
         let (tenant, limit) = (self.tenant(), page.limit());
+        let (first, end) = id_range(filter.period, before.map(UsageId::as_uuid));
         let rows = sqlx::query_as!(
             UsageRow,
             "SELECT id, subscription_id, usage_type, quantity, unit_price, unique_value, metadata,
                 period_start, period_end, occurred_at, recorded_at, usage_key, corrects, voids
             FROM tenantry.usage_records
-            WHERE tenant_id = $1
-                AND ($2::uuid IS NULL OR id < $2)
-                AND ($3::text IS NULL OR usage_type = $3)
-                AND ($4::uuid IS NULL OR subscription_id = $4)
-                AND ($5::text IS NULL OR usage_key = $5)
-                AND ($6::timestamptz IS NULL OR (id >= $7 AND occurred_at >= $6))
-                AND ($8::timestamptz IS NULL OR (id < $9 AND occurred_at < $8))
-            ORDER BY id DESC LIMIT $10",
+            WHERE tenant_id = $1 AND id >= $2 AND id < $3
+                AND ($4::timestamptz IS NULL OR occurred_at >= $4)
+                AND ($5::timestamptz IS NULL OR occurred_at < $5)
+                AND ($6::text IS NULL OR usage_type = $6)
+                AND ($7::uuid IS NULL OR subscription_id = $7)
+                AND ($8::text IS NULL OR usage_key = $8)
+            ORDER BY id DESC LIMIT $9",
             tenant,
-            before.map(UsageId::as_uuid),
+            first,
+            end,
+            filter.period.map(|period| period.start()),
+            filter.period.map(|period| period.end()),
             filter.meter.as_ref().map(MeterName::as_str),
             filter.subscription.map(SubscriptionId::as_uuid),
             filter.key.as_ref().map(UsageKey::as_str),
-            filter.period.map(|period| period.start()),
-            filter.period.map(|period| floor(period.start())),
-            filter.period.map(|period| period.end()),
-            filter.period.map(|period| after(period.end())),
             limit as i64 + 1,
         )
         .fetch_all(self.session.run(OPERATION)?)

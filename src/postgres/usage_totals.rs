@@ -140,15 +140,15 @@ impl PgTx<'_> {
                     FILTER (WHERE occurred_at >= $8), 0) AS "count!"
             FROM tenantry.usage_records
             WHERE tenant_id = $1 AND usage_type = ANY($2)
-                AND ($3::timestamptz IS NULL OR (id >= $4 AND occurred_at >= $3))
-                AND id < $5 AND occurred_at < $6
+                AND id >= $3 AND id < $4
+                AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND occurred_at < $6
                 AND ($7::uuid IS NULL OR subscription_id = $7)
             GROUP BY usage_type"#,
             tenant,
             &names as &[&str],
-            first,
-            first.map(floor),
+            first.map_or(Uuid::nil(), floor),
             after(period.end()),
+            first,
             period.end(),
             question.subscription,
             period.start(),

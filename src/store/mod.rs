@@ -57,7 +57,7 @@ pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdat
 pub use metering::{MeterRepo, UsageFilter, UsageRepo};
 pub use months::MonthDirectory;
 pub use outbox::OutboxRepo;
-pub use page::page_key;
+pub use page::{id_range, page_key};
 pub use relay::{RelayRepo, Wake};
 pub use retry::{Retryable, TRIES, on_conflict};
 pub use roles::RoleRepo;
