@@ -9,7 +9,8 @@
 )]
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests play the host, who begins transactions as sqlx does"
+    clippy::future_not_send,
+    reason = "tests play the host, who begins transactions as sqlx does and awaits in place"
 )]
 
 #[cfg(feature = "postgres")]

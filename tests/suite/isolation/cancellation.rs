@@ -104,7 +104,7 @@ impl Narrow {
             let done = interrupted(polls, work()).await;
             self.is_clean(polls).await;
             if let Some(done) = done {
-                assert!(polls > 3, "the work has awaits");
+                assert!(polls > 1, "the work has awaits");
                 return done;
             }
         }
