@@ -481,7 +481,7 @@ fn a_pure_layer_neither_waits_nor_asks_for_the_time() {
         .filter(|layer| layer.pure)
         .map(|layer| layer.name)
         .collect();
-    assert_eq!(pure, ["domain", "adapter", "error"]);
+    assert_eq!(pure, ["docs", "domain", "adapter", "error"]);
     assert_eq!(
         check(
             "domain/file.rs",
