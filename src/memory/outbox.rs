@@ -59,9 +59,12 @@ impl OutboxTable {
         self.inbox.insert(self.written, Arc::clone(batch));
     }
 
-    /// When the oldest batch was written that is not numbered.
-    fn oldest_new(&self) -> Option<DateTime<Utc>> {
-        self.inbox.get_min().map(|(_, batch)| batch.written_at)
+    /// Since when a relay is waited for.
+    pub(super) fn since(&self) -> Since {
+        Since {
+            new: self.inbox.get_min().map(|(_, batch)| batch.written_at),
+            due: self.due_after(None).map(|(at, _)| *at),
+        }
     }
 
     /// The messages without a number, and when each was written.
@@ -251,22 +254,18 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Takes notice of a tenant's change.
-    pub(super) fn follow(
-        &mut self,
-        tenant: TenantId,
-        former: Option<&OutboxTable>,
-        next: &OutboxTable,
-    ) {
-        let instants = |table: &OutboxTable| {
-            let due = table.due_after(None).map(|(at, _)| *at);
-            (table.oldest_new(), due)
-        };
-        let (former_new, former_due) = former.map_or((None, None), instants);
-        let (next_new, next_due) = instants(next);
-        replace(&mut self.new, tenant, former_new, next_new);
-        replace(&mut self.due, tenant, former_due, next_due);
+    /// Takes notice of a tenant's change: what its table answered before, and after it.
+    pub(super) fn follow(&mut self, tenant: TenantId, former: Since, next: Since) {
+        replace(&mut self.new, tenant, former.new, next.new);
+        replace(&mut self.due, tenant, former.due, next.due);
     }
+}
+
+/// Since when a tenant waits for a relay: for numbers, and for its first stream to be published.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Since {
+    new: Option<DateTime<Utc>>,
+    due: Option<DateTime<Utc>>,
 }
 
 fn replace(

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::outbox::OutboxTable;
 use super::platform::MemoryPlatform;
-use super::state::{Shard, State};
+use super::state::State;
 use crate::domain::ids::{LeaseId, TenantId};
 use crate::domain::outbox::{
     Claim, Delivery, Lag, LeaseHeld, MessageKey, ParkedStream, Settlement, Stream, StreamId,
@@ -32,14 +32,16 @@ impl RelayRepo for MemoryPlatform {
         // published some of these streams since.
         self.write(CLAIM, move |state| {
             let claim = |id: &StreamId| {
-                change(state, id, |outbox| {
+                let claimed = state.change_outbox(id.tenant, |outbox| {
                     outbox.change(&id.key, |stream| {
                         let settled = stream.settled_sequence;
                         stream.claim(token, now, until).then_some(settled)
                     })
-                })
-                .flatten()
-                .ok_or_else(|| StoreError::new(StoreErrorKind::Conflict, CLAIM))
+                });
+                claimed
+                    .flatten()
+                    .flatten()
+                    .ok_or_else(|| StoreError::new(StoreErrorKind::Conflict, CLAIM))
             };
             claimed.iter().map(claim).collect::<StoreResult<Vec<i64>>>()
         })?;
@@ -65,7 +67,7 @@ impl RelayRepo for MemoryPlatform {
                               through,
                               then,
                           }: &Settlement| {
-                let settled = change(state, id, |outbox| {
+                let settled = state.change_outbox(id.tenant, |outbox| {
                     let published = outbox
                         .change(&id.key, |stream| stream.settle(lease, now, *through, then))??;
                     for sequence in published {
@@ -73,7 +75,9 @@ impl RelayRepo for MemoryPlatform {
                     }
                     Some(())
                 });
-                settled.map_or(LeaseHeld::Lost, |()| LeaseHeld::Yes)
+                settled
+                    .flatten()
+                    .map_or(LeaseHeld::Lost, |()| LeaseHeld::Yes)
             };
             Ok(settlements.iter().map(settle).collect::<Vec<_>>())
         })
@@ -108,22 +112,22 @@ impl RelayRepo for MemoryPlatform {
     async fn release(&mut self, stream: &StreamId) -> StoreResult<bool> {
         let (id, now) = (stream.clone(), self.now);
         self.write("relay.release", move |state| {
-            let released = change(state, &id, |outbox| {
+            let released = state.change_outbox(id.tenant, |outbox| {
                 outbox.change(&id.key, |stream| stream.release(now))
             });
-            Ok(released.unwrap_or(false))
+            Ok(released.flatten().unwrap_or(false))
         })
     }
 
     async fn skip(&mut self, stream: &StreamId) -> StoreResult<bool> {
         let (id, now) = (stream.clone(), self.now);
         self.write("relay.skip", move |state| {
-            let skipped = change(state, &id, |outbox| {
+            let skipped = state.change_outbox(id.tenant, |outbox| {
                 let (head, error) = outbox.change(&id.key, |stream| stream.skip(now))??;
                 outbox.mark(&id.key, head, now, Some(&error));
                 Some(())
             });
-            Ok(skipped.is_some())
+            Ok(skipped.flatten().is_some())
         })
     }
 
@@ -147,15 +151,9 @@ impl RelayRepo for MemoryPlatform {
             .collect();
         self.write(OPERATION, move |state| {
             let mut removed = 0;
-            for tenants in old.chunk_by(|(one, _), (other, _)| one == other) {
-                let Some((tenant, _)) = tenants.first() else {
-                    continue;
-                };
-                let mut shard = Shard::clone(&state.shard(*tenant));
-                for (_, settled) in tenants {
-                    removed += u64::from(shard.outbox.remove(settled));
-                }
-                state.put(*tenant, shard);
+            for (tenant, settled) in &old {
+                let done = state.change_outbox(*tenant, |outbox| outbox.remove(settled));
+                removed += u64::from(done.unwrap_or(false));
             }
             Ok(removed)
         })
@@ -172,27 +170,13 @@ impl MemoryPlatform {
         if !tenants.is_empty() {
             self.write(CLAIM, move |state| {
                 for tenant in &tenants {
-                    let mut shard = Shard::clone(&state.shard(*tenant));
-                    shard.outbox.number(now);
-                    state.put(*tenant, shard);
+                    state.change_outbox(*tenant, |outbox| outbox.number(now));
                 }
                 Ok(())
             })?;
         }
         Ok(more)
     }
-}
-
-/// Changes a tenant's outbox, unless `change` answers `None`.
-fn change<T>(
-    state: &mut State,
-    id: &StreamId,
-    change: impl FnOnce(&mut OutboxTable) -> Option<T>,
-) -> Option<T> {
-    let mut shard = Shard::clone(state.shards.get(&id.tenant)?);
-    let answer = change(&mut shard.outbox)?;
-    state.put(id.tenant, shard);
-    Some(answer)
 }
 
 /// The streams that are due, longest due first: merged from the tenants' own lists, of which each

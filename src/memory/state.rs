@@ -55,8 +55,25 @@ impl State {
 
     /// Replaces a tenant's shard, and with it what is known across tenants.
     pub(super) fn put(&mut self, tenant: TenantId, shard: Shard) {
-        let former = self.shards.get(&tenant).map(|shard| &shard.outbox);
-        self.waiting.follow(tenant, former, &shard.outbox);
+        let former = self.shards.get(&tenant).map(|shard| shard.outbox.since());
+        let next = shard.outbox.since();
+        self.waiting
+            .follow(tenant, former.unwrap_or_default(), next);
         self.shards.insert(tenant, Arc::new(shard));
+    }
+
+    /// Changes a tenant's outbox; `None` if the tenant does not exist. The shard is copied by the
+    /// first of a unit's changes only, since nobody else holds the copy.
+    pub(super) fn change_outbox<T>(
+        &mut self,
+        tenant: TenantId,
+        change: impl FnOnce(&mut OutboxTable) -> T,
+    ) -> Option<T> {
+        let shard = Arc::make_mut(self.shards.get_mut(&tenant)?);
+        let former = shard.outbox.since();
+        let answer = change(&mut shard.outbox);
+        let next = shard.outbox.since();
+        self.waiting.follow(tenant, former, next);
+        Some(answer)
     }
 }
