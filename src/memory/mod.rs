@@ -11,6 +11,7 @@
 mod analytics;
 mod audit;
 mod executions;
+mod journal;
 mod metering;
 mod months;
 mod outbox;

@@ -8,29 +8,24 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use super::audit::Stamp;
+use super::journal::Journal;
 use super::months::must_be_kept;
 use super::state::State;
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    EventRepo, MonthDirectory, PlatformUnit, RelayRepo, StoreError, StoreErrorKind, StoreResult,
-    TenantDirectory,
+    EventRepo, MonthDirectory, PlatformUnit, RelayRepo, StoreResult, TenantDirectory,
 };
-
-type Write = Box<dyn Fn(&mut State) -> StoreResult<()> + Send>;
 
 /// One unit of work across tenants.
 pub(super) struct MemoryPlatform {
     shared: Shared,
-    base: Arc<State>,
-    view: State,
-    journal: Vec<Write>,
+    journal: Journal<State>,
     context: PlatformContext,
     pub(super) now: DateTime<Utc>,
     pub(super) ids: IdGenerator,
     /// Who, when and why, for the audit trail.
     pub(super) stamp: Arc<Stamp>,
-    spent: bool,
 }
 
 impl MemoryPlatform {
@@ -40,30 +35,22 @@ impl MemoryPlatform {
         now: DateTime<Utc>,
         ids: IdGenerator,
     ) -> Self {
-        let base = shared.snapshot();
         Self {
+            journal: Journal::new(shared.snapshot()),
             shared,
-            view: State::clone(&base),
-            base,
-            journal: Vec::new(),
             stamp: Arc::new(Stamp::new(&context, now)),
             context,
             now,
             ids,
-            spent: false,
         }
     }
 
-    /// The view, for a method that only reads.
+    /// All rows as this unit sees them.
     pub(super) fn read(&self, operation: &'static str) -> StoreResult<&State> {
-        if self.spent {
-            return Err(StoreError::new(StoreErrorKind::Spent, operation));
-        }
-        Ok(&self.view)
+        self.journal.read(operation)
     }
 
-    /// Applies `write` to the view now, and to the newest state at commit, as
-    /// [`MemoryTx::write`](super::unit::MemoryTx::write) does.
+    /// Changes rows: see [`Journal::write`].
     pub(super) fn write<T>(
         &mut self,
         operation: &'static str,
@@ -72,18 +59,7 @@ impl MemoryPlatform {
     where
         T: PartialEq + Clone + Send + 'static,
     {
-        self.read(operation)?;
-        let result = write(&mut self.view);
-        let answer = self.check(result)?;
-        let expected = answer.clone();
-        self.journal.push(Box::new(move |state| {
-            if write(state)? == expected {
-                Ok(())
-            } else {
-                Err(StoreError::new(StoreErrorKind::Conflict, operation))
-            }
-        }));
-        Ok(answer)
+        self.journal.write(operation, write)
     }
 
     /// Checks that there are months for rows of `table` about these instants.
@@ -100,8 +76,7 @@ impl MemoryPlatform {
 
     /// Passes a result on; after an error the unit is spent.
     pub(super) fn check<T>(&mut self, result: StoreResult<T>) -> StoreResult<T> {
-        self.spent |= result.is_err();
-        result
+        self.journal.check(result)
     }
 }
 
@@ -147,25 +122,12 @@ impl PlatformUnit for MemoryPlatform {
 
     async fn commit(self: Box<Self>) -> StoreResult<()> {
         self.read("commit")?;
-        if self.journal.is_empty() {
+        let Self {
+            shared, journal, ..
+        } = *self;
+        if journal.is_empty() {
             return Ok(());
         }
-        let Self {
-            shared,
-            base,
-            view,
-            journal,
-            ..
-        } = *self;
-        shared.replace(|newest| {
-            if Arc::ptr_eq(newest, &base) {
-                return Ok(view);
-            }
-            let mut state = State::clone(newest);
-            for write in &journal {
-                write(&mut state)?;
-            }
-            Ok(state)
-        })
+        shared.replace(|newest| journal.onto(newest))
     }
 }

@@ -61,7 +61,7 @@ impl TenantRepo for MemoryTx {
             shard.locks += 1;
             Ok(shard.locks)
         })?;
-        Ok(self.view.tenant.clone())
+        Ok(self.read("tenants.lock")?.tenant.clone())
     }
 
     async fn update_profile(&mut self, tenant: &Tenant) -> StoreResult<Tenant> {

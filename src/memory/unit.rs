@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use super::audit::Stamp;
+use super::journal::Journal;
 use super::months::must_be_kept;
 use super::state::{Shard, State};
 use crate::domain::context::Context;
@@ -18,22 +19,16 @@ use crate::store::{
     WorkflowRepo,
 };
 
-type Write = Box<dyn Fn(&mut Shard) -> StoreResult<()> + Send>;
-
 /// One unit of work of one tenant.
 pub(super) struct MemoryTx {
     shared: Shared,
     snapshot: Arc<State>,
-    base: Arc<Shard>,
-    /// The shard as this unit sees it: the snapshot with the journal applied.
-    pub(super) view: Shard,
-    journal: Vec<Write>,
+    journal: Journal<Shard>,
     context: Context,
     pub(super) now: DateTime<Utc>,
     ids: IdGenerator,
     /// Who, when and why, for the audit trail.
     pub(super) stamp: Arc<Stamp>,
-    spent: bool,
 }
 
 impl MemoryTx {
@@ -44,33 +39,26 @@ impl MemoryTx {
         ids: IdGenerator,
     ) -> Self {
         let snapshot = shared.snapshot();
-        let base = snapshot.shard(context.tenant());
         Self {
             shared,
+            journal: Journal::new(snapshot.shard(context.tenant())),
             snapshot,
-            view: Shard::clone(&base),
-            base,
-            journal: Vec::new(),
             stamp: Arc::new(Stamp::new(context.platform(), now)),
             context,
             now,
             ids,
-            spent: false,
         }
     }
 
-    /// The view, for a method that only reads.
+    /// The tenant's rows as this unit sees them.
     pub(super) fn read(&self, operation: &'static str) -> StoreResult<&Shard> {
-        if self.spent {
-            return Err(StoreError::new(StoreErrorKind::Spent, operation));
-        }
-        Ok(&self.view)
+        self.journal.read(operation)
     }
 
-    /// Applies `write` to the view now, and to the newest state at commit.
+    /// Changes the tenant's rows: see [`Journal::write`].
     ///
-    /// Where the second answer differs from the first, the unit has decided on something that is
-    /// no longer so, and the commit is a conflict.
+    /// # Errors
+    /// `NotFound` when the tenant does not exist, besides those of `write`.
     pub(super) fn write<T>(
         &mut self,
         operation: &'static str,
@@ -79,22 +67,13 @@ impl MemoryTx {
     where
         T: PartialEq + Clone + Send + 'static,
     {
-        self.read(operation)?;
-        let result = if self.view.tenant.is_some() {
-            write(&mut self.view)
-        } else {
-            Err(StoreError::new(StoreErrorKind::NotFound, operation).with_detail("tenant"))
-        };
-        let answer = self.check(result)?;
-        let expected = answer.clone();
-        self.journal.push(Box::new(move |shard| {
-            if write(shard)? == expected {
-                Ok(())
+        self.journal.write(operation, move |shard| {
+            if shard.tenant.is_some() {
+                write(shard)
             } else {
-                Err(StoreError::new(StoreErrorKind::Conflict, operation))
+                Err(StoreError::new(StoreErrorKind::NotFound, operation).with_detail("tenant"))
             }
-        }));
-        Ok(answer)
+        })
     }
 
     /// Checks that there are months for rows of `table` about these instants.
@@ -111,8 +90,7 @@ impl MemoryTx {
 
     /// Passes a result on; after an error the unit is spent.
     pub(super) fn check<T>(&mut self, result: StoreResult<T>) -> StoreResult<T> {
-        self.spent |= result.is_err();
-        result
+        self.journal.check(result)
     }
 }
 
@@ -196,31 +174,20 @@ impl Tx for MemoryTx {
 #[async_trait]
 impl UnitOfWork for MemoryTx {
     async fn commit(self: Box<Self>) -> StoreResult<()> {
-        self.read("commit")?;
-        if self.journal.is_empty() {
-            return Ok(());
-        }
+        let written = self.read("commit")?.outbox.written();
         let Self {
             shared,
-            base,
-            view,
             journal,
             context,
             ..
         } = *self;
+        if journal.is_empty() {
+            return Ok(());
+        }
+        let tells = written > journal.base().outbox.written();
         let tenant = context.tenant();
-        let tells = view.outbox.written() > base.outbox.written();
         shared.replace(|newest| {
-            let current = newest.shard(tenant);
-            let shard = if Arc::ptr_eq(&current, &base) {
-                view
-            } else {
-                let mut shard = Shard::clone(&current);
-                for write in &journal {
-                    write(&mut shard)?;
-                }
-                shard
-            };
+            let shard = journal.onto(&newest.shard(tenant))?;
             let mut state = State::clone(newest);
             state.put(tenant, shard);
             Ok(state)

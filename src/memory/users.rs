@@ -191,7 +191,7 @@ impl UserRepo for MemoryTx {
             shard.users.put(user);
             Ok(())
         })?;
-        let user = self.view.users.get(id);
+        let user = self.read(OPERATION)?.users.get(id);
         let last = user.and_then(|user| user.last_login_at);
         self.check(last.ok_or_else(|| not_found(OPERATION)))
     }

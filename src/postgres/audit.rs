@@ -107,7 +107,7 @@ impl AuditRepo for PgTx<'_> {
             filter.period.map(|period| period.end()),
             limit as i64 + 1,
         )
-        .fetch_all(self.session.run(OPERATION)?)
+        .fetch_all(self.session.run_planned(OPERATION)?)
         .await;
         let rows = self.session.check(OPERATION, rows)?;
         let entries = rows.into_iter().map(|row| row.read(OPERATION)).collect();

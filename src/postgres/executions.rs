@@ -370,7 +370,7 @@ impl ExecutionRepo for PgTx<'_> {
             before.map(|(_, id)| id.as_uuid()),
             limit as i64 + 1,
         )
-        .fetch_all(self.session.run(OPERATION)?)
+        .fetch_all(self.session.run_planned(OPERATION)?)
         .await;
         let rows = self.session.check(OPERATION, rows)?;
         let rows = rows.into_iter().map(|row| row.read(OPERATION)).collect();
@@ -403,7 +403,7 @@ impl ExecutionRepo for PgTx<'_> {
             started.end(),
             &FAILURES.map(|status| status.as_str().to_owned()),
         )
-        .fetch_all(self.session.run(OPERATION)?)
+        .fetch_all(self.session.run_planned(OPERATION)?)
         .await;
         let rows = self.session.check(OPERATION, rows)?;
         let count = |count: i64| u64::try_from(count).unwrap_or(0);

@@ -104,6 +104,12 @@ impl PgStore {
             .await
             .map_err(failed)?;
         apply(&mut *transaction).await?;
+        // A migration may have brought a table that has no partition yet for a month that is kept.
+        sqlx::query("SELECT tenantry.ensure_months(month, month) FROM tenantry.months")
+            .persistent(false)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         let month = Month::of(unit_time(&*self.options.clock));
         sqlx::query("SELECT tenantry.ensure_months($1, $2)")
             .bind(month.minus(options.months_before).first_day())

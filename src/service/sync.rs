@@ -23,7 +23,7 @@ use crate::domain::outbox::OutboxMessage;
 use crate::domain::text::ExternalId;
 use crate::domain::workflow::Workflow;
 use crate::error::{Error, Result};
-use crate::store::{Attachments, ExecutionUpdate, Tx, on_conflict};
+use crate::store::{Attachments, ExecutionUpdate, StoreError, StoreErrorKind, Tx, on_conflict};
 
 /// What the pipeline does where the host has a choice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Executions {
         on_conflict(&*self.store, || async {
             let mut unit = self.store.begin(ctx).await?;
             let report = self.sync_in(&mut *unit, source, reports).await?;
-            unit.commit().await?;
+            unit.commit().await.map_err(raced)?;
             Ok(report)
         })
         .await
@@ -114,7 +114,7 @@ impl Executions {
                 (None, None) => batch.reject(unknown(report)),
             }
         }
-        write(tx, reports, batch.writes()).await
+        write(tx, reports, batch.writes()).await.map_err(raced)
     }
 
     /// The workflows of the batch, by the source's ids; those that are not known are created if
@@ -200,6 +200,19 @@ async fn strangers(tx: &mut dyn Tx, reports: &[ExecutionReport]) -> Result<BTree
         }
     }
     Ok(named)
+}
+
+/// Everything that the batch refers to was there when it was looked for: if it is gone when the
+/// batch is written, somebody has deleted a workflow in between.
+fn raced(error: impl Into<Error>) -> Error {
+    match error.into() {
+        Error::Store(error) if error.kind() == StoreErrorKind::NotFound => {
+            StoreError::new(StoreErrorKind::Conflict, error.operation())
+                .with_source(error)
+                .into()
+        }
+        other => other,
+    }
 }
 
 async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> Result<SyncReport> {

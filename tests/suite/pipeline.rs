@@ -444,3 +444,43 @@ async fn many_callers_at_once_store_each_execution_once() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_deleted_at_the_same_instant_is_created_again() {
+    on_both(async |store| {
+        for round in 0..20 {
+            let scene = Arc::new(Scene::of(&store, &format!("tenant {round}")).await);
+            let report = reports(EXECUTIONS).remove(0);
+            let snapshot = report.snapshot().unwrap().as_ref().clone();
+            let workflows = scene.app.workflows();
+            let imported = workflows
+                .import(&scene.ctx, scene.source, &[snapshot])
+                .await
+                .unwrap();
+            let stored = imported[0].as_ref().unwrap().workflow();
+            let (id, revision) = (stored.id, stored.revision);
+            let rival = tokio::spawn({
+                let (scene, workflows) = (Arc::clone(&scene), workflows.clone());
+                async move { workflows.delete(&scene.ctx, id, revision).await }
+            });
+            let counts = scene.sync(&[report]).await;
+            assert_eq!((counts.stored, counts.completed), (1, 1));
+            let deleted = rival.await.unwrap().is_ok();
+            let filter = ExecutionFilter::default();
+            let page = PageRequest::first(2);
+            let rows = scene
+                .app
+                .executions()
+                .list(&scene.ctx, &filter, &page)
+                .await
+                .unwrap();
+            assert_eq!(rows.items.len(), 1);
+            assert_eq!(
+                rows.items[0].workflow != id,
+                deleted,
+                "it belongs to one that is there"
+            );
+        }
+    })
+    .await;
+}
