@@ -17,6 +17,8 @@
 mod backend;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
+#[cfg(all(feature = "fixtures", feature = "postgres"))]
+mod fixtures;
 #[cfg(feature = "postgres")]
 mod identity;
 #[cfg(feature = "postgres")]
@@ -34,7 +36,11 @@ mod outbox;
 mod pipeline;
 #[cfg(feature = "postgres")]
 mod pooler;
+#[cfg(all(feature = "postgres", feature = "n8n"))]
+mod quickstart;
 #[cfg(feature = "postgres")]
 mod support;
+#[cfg(feature = "postgres")]
+mod tls;
 #[cfg(all(feature = "postgres", feature = "n8n"))]
 mod workflows;
