@@ -18,6 +18,8 @@ mod backend;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
 #[cfg(feature = "postgres")]
+mod differential;
+#[cfg(feature = "postgres")]
 mod identity;
 #[cfg(feature = "postgres")]
 mod isolation;
