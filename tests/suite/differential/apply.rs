@@ -30,6 +30,7 @@ use super::values;
 
 /// What came of a step.
 pub(super) async fn apply(side: &Side, known: &Known, step: &Step) -> Value {
+    let known = &known.chosen_by(known.tenant(step.tenant));
     let ctx = context(known, step);
     match &step.operation {
         Operation::Advance(by) => {

@@ -66,6 +66,7 @@ async fn platform(side: &Side) -> Seen {
 
 async fn tenant_s(side: &Side, known: &Known, tenant: TenantId) -> Seen {
     let ctx = Context::system(tenant);
+    let known = &known.chosen_by(tenant);
     let mut seen = Vec::new();
     seen.extend(people(side, known, &ctx).await);
     seen.extend(workflows(side, known, &ctx).await);

@@ -1,5 +1,6 @@
 //! One of the two stores under comparison, and what a history has made so far.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -88,11 +89,18 @@ impl Side {
     }
 }
 
-/// Everything that a history has made, in the order in which it appeared. Other tenants' things
-/// are among it, deleted ones too, and at the end of each list is one that never was.
+/// Everything that a history has made, in the order in which it appeared, deleted things too.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Known {
     tenants: Vec<TenantId>,
+    /// What the tenant has that chooses, and what any tenant has.
+    own: Things,
+    all: Things,
+    of: BTreeMap<TenantId, Things>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Things {
     users: Vec<UserId>,
     sources: Vec<SourceId>,
     workflows: Vec<WorkflowId>,
@@ -104,30 +112,44 @@ fn ghost() -> Uuid {
     Uuid::from_u128(0x019a_0000_0000_7eee_8eee_eeee_eeee_eeee)
 }
 
-fn pick<T: Copy + From<Uuid>>(all: &[T], pick: u8) -> T {
-    let place = usize::from(pick) % (all.len() + 1);
-    all.get(place).copied().unwrap_or_else(|| ghost().into())
+/// Of eight choices, six are the chooser's own, one is anybody's and one never was.
+fn pick<T: Copy + From<Uuid>>(own: &[T], all: &[T], choice: u8) -> T {
+    let choice = usize::from(choice) % 8;
+    let found = match choice {
+        6 => all.get(all.len() / 2),
+        7 => None,
+        _ => own.get(choice % own.len().max(1)),
+    };
+    found.copied().unwrap_or_else(|| ghost().into())
 }
 
 impl Known {
     pub(super) fn tenant(&self, choice: u8) -> TenantId {
-        pick(&self.tenants, choice)
+        let tenant = self.tenants.get(usize::from(choice));
+        tenant.copied().unwrap_or_else(|| ghost().into())
+    }
+
+    /// The same, with this tenant to choose.
+    pub(super) fn chosen_by(&self, tenant: TenantId) -> Self {
+        let mut known = self.clone();
+        known.own = self.of.get(&tenant).cloned().unwrap_or_default();
+        known
     }
 
     pub(super) fn user(&self, choice: u8) -> UserId {
-        pick(&self.users, choice)
+        pick(&self.own.users, &self.all.users, choice)
     }
 
     pub(super) fn source(&self, choice: u8) -> SourceId {
-        pick(&self.sources, choice)
+        pick(&self.own.sources, &self.all.sources, choice)
     }
 
     pub(super) fn workflow(&self, choice: u8) -> WorkflowId {
-        pick(&self.workflows, choice)
+        pick(&self.own.workflows, &self.all.workflows, choice)
     }
 
     pub(super) fn usage(&self, choice: u8) -> UsageId {
-        pick(&self.usage, choice)
+        pick(&self.own.usage, &self.all.usage, choice)
     }
 
     pub(super) fn tenants(&self) -> &[TenantId] {
@@ -135,19 +157,19 @@ impl Known {
     }
 
     pub(super) fn users(&self) -> &[UserId] {
-        &self.users
+        &self.all.users
     }
 
     pub(super) fn workflows(&self) -> &[WorkflowId] {
-        &self.workflows
+        &self.all.workflows
     }
 
     pub(super) fn executions(&self) -> &[ExecutionId] {
-        &self.executions
+        &self.all.executions
     }
 
     pub(super) fn all_usage(&self) -> &[UsageId] {
-        &self.usage
+        &self.all.usage
     }
 
     /// An id for a new user: few, so that two tenants have users with one id.
@@ -165,23 +187,27 @@ impl Known {
         add(&mut self.tenants, tenants.iter().map(|tenant| tenant.id));
         for ctx in tenants.iter().map(|tenant| Context::system(tenant.id)) {
             let users = app.users().list(&ctx, None, &all).await.unwrap();
-            add(&mut self.users, users.items.iter().map(|user| user.id));
             let sources = app.sources().list(&ctx, &all).await.unwrap();
-            add(
-                &mut self.sources,
-                sources.items.iter().map(|source| source.id),
-            );
             let archived = WorkflowFilter {
                 archive: Archive::Included,
                 ..Default::default()
             };
             let workflows = app.workflows().search(&ctx, &archived, &all).await.unwrap();
-            add(&mut self.workflows, workflows.items.iter().map(|w| w.id));
             let filter = Default::default();
             let executions = app.executions().list(&ctx, &filter, &all).await.unwrap();
-            add(&mut self.executions, executions.items.iter().map(|e| e.id));
             let usage = app.metering().list(&ctx, &Default::default(), &all).await;
-            add(&mut self.usage, usage.unwrap().items.iter().map(|u| u.id));
+            let usage = usage.unwrap();
+            let own = self.of.entry(ctx.tenant()).or_default();
+            for things in [own, &mut self.all] {
+                add(&mut things.users, users.items.iter().map(|user| user.id));
+                add(&mut things.sources, sources.items.iter().map(|s| s.id));
+                add(&mut things.workflows, workflows.items.iter().map(|w| w.id));
+                add(
+                    &mut things.executions,
+                    executions.items.iter().map(|e| e.id),
+                );
+                add(&mut things.usage, usage.items.iter().map(|u| u.id));
+            }
         }
     }
 }
