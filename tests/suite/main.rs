@@ -20,6 +20,8 @@ mod conformance;
 #[cfg(all(feature = "fixtures", feature = "postgres"))]
 mod fixtures;
 #[cfg(feature = "postgres")]
+mod differential;
+#[cfg(feature = "postgres")]
 mod identity;
 #[cfg(feature = "postgres")]
 mod isolation;
