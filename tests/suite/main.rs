@@ -36,5 +36,6 @@ mod pipeline;
 mod pooler;
 #[cfg(feature = "postgres")]
 mod support;
+mod vectors;
 #[cfg(all(feature = "postgres", feature = "n8n"))]
 mod workflows;
