@@ -44,5 +44,6 @@ mod quickstart;
 mod support;
 #[cfg(feature = "postgres")]
 mod tls;
+mod vectors;
 #[cfg(all(feature = "postgres", feature = "n8n"))]
 mod workflows;
