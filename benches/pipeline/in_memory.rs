@@ -46,11 +46,7 @@ pub(crate) fn bench(criterion: &mut Criterion, ratios: &mut Ratios) {
         own
     });
     drop((scene, rows));
-    let rounds = if wanted("pipeline/memory, growth") {
-        3
-    } else {
-        0
-    };
+    let rounds = if wanted("memory, growth") { 3 } else { 0 };
     for _ in 0..rounds {
         let (small, large) = growth();
         ratios.time(

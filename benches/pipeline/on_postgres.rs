@@ -37,7 +37,7 @@ const TABLES: [&str; 6] = [
 const ONE_BY_ONE: usize = 50;
 
 pub(crate) fn bench(criterion: &mut Criterion, ratios: &mut Ratios) {
-    if !wanted("pipeline/postgres") {
+    if !wanted("postgres") {
         return;
     }
     let runtime = Runtime::new().unwrap();

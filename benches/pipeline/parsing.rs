@@ -35,7 +35,7 @@ pub(crate) fn bench(criterion: &mut Criterion, ratios: &mut Ratios) {
         group.bench_function("serde_json skipping", |bencher| bencher.iter(skip));
         group.finish();
     }
-    let rounds = if wanted("pipeline/parse") { 51 } else { 0 };
+    let rounds = if wanted("parse") { 51 } else { 0 };
     for _ in 0..rounds {
         let started = Instant::now();
         parse();

@@ -17,10 +17,10 @@
 mod backend;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
-#[cfg(all(feature = "fixtures", feature = "postgres"))]
-mod fixtures;
 #[cfg(feature = "postgres")]
 mod differential;
+#[cfg(all(feature = "fixtures", feature = "postgres"))]
+mod fixtures;
 #[cfg(feature = "postgres")]
 mod identity;
 #[cfg(feature = "postgres")]
