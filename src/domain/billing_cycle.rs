@@ -68,6 +68,19 @@ pub enum IntervalUnit {
     Year,
 }
 
+impl IntervalUnit {
+    /// The name that is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+}
+
 /// The length of a billing period: so many days, weeks, months or years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "IntervalFields")]

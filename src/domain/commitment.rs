@@ -59,6 +59,12 @@ impl TryFrom<CommitmentFields> for Commitment {
 }
 
 impl Commitment {
+    /// Neither a least nor a most.
+    pub const NONE: Self = Self {
+        minimum: None,
+        maximum: None,
+    };
+
     /// Checks the bounds.
     ///
     /// # Errors

@@ -101,6 +101,14 @@ ids! {
     UsageId;
     /// A meter that a tenant defined.
     MeterId;
+    /// A plan.
+    PlanId;
+    /// One version of a plan.
+    PlanVersionId;
+    /// A price in the price book.
+    PriceId;
+    /// A price that one tenant has, in place of the book's.
+    OverrideId;
     /// A subscription of a tenant to a plan.
     SubscriptionId;
     /// One analytics event.

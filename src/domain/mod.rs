@@ -6,6 +6,7 @@ pub mod access;
 pub mod analytics;
 pub mod audit;
 pub mod billing_cycle;
+pub mod catalogue;
 pub mod commitment;
 pub mod context;
 mod decimal;

@@ -8,13 +8,16 @@ use imbl::OrdMap;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::platform::MemoryPlatform;
 use super::unit::MemoryTx;
 use crate::domain::audit::{AuditEntry, difference, without_person};
 use crate::domain::context::PlatformContext;
 use crate::domain::identity::UserStatus;
 use crate::domain::ids::{AuditId, UserId, numbered};
 use crate::domain::page::{Page, PageRequest};
-use crate::store::{AuditFilter, AuditRepo, StoreError, StoreErrorKind, StoreResult, page_key};
+use crate::store::{
+    AuditFilter, AuditRepo, PlatformAuditRepo, StoreError, StoreErrorKind, StoreResult, page_key,
+};
 
 /// Who, from where, why and when: the same for every entry of one unit.
 #[derive(Debug)]
@@ -75,6 +78,25 @@ impl AuditTable {
         self.entries.insert(id, Arc::new(entry));
     }
 
+    fn page(
+        &self,
+        filter: &AuditFilter,
+        before: Option<AuditId>,
+        limit: usize,
+    ) -> Page<AuditEntry> {
+        let rows = self
+            .entries
+            .iter()
+            .rev()
+            .filter(|(id, _)| before.is_none_or(|before| **id < before))
+            .map(|(_, entry)| entry)
+            .filter(|entry| matches(filter, entry))
+            .take(limit + 1)
+            .map(|entry| AuditEntry::clone(entry))
+            .collect();
+        Page::of(rows, limit, |entry| entry.id)
+    }
+
     /// Takes what tells who a person was out of all entries; answers how many are by or about them.
     /// It looks at every entry: an erasure is rare.
     fn forget(&mut self, person: UserId) -> u64 {
@@ -100,19 +122,8 @@ impl AuditRepo for MemoryTx {
     ) -> StoreResult<Page<AuditEntry>> {
         const OPERATION: &str = "audit.page";
         let before = self.check(page_key::<AuditId>(OPERATION, page))?;
-        let shard = self.read(OPERATION)?;
-        let rows = shard
-            .audit
-            .entries
-            .iter()
-            .rev()
-            .filter(|(id, _)| before.is_none_or(|before| **id < before))
-            .map(|(_, entry)| entry)
-            .filter(|entry| matches(filter, entry))
-            .take(page.limit() + 1)
-            .map(|entry| AuditEntry::clone(entry))
-            .collect();
-        Ok(Page::of(rows, page.limit(), |entry| entry.id))
+        let table = &self.read(OPERATION)?.audit;
+        Ok(table.page(filter, before, page.limit()))
     }
 
     async fn forget(&mut self, person: UserId) -> StoreResult<u64> {
@@ -126,6 +137,20 @@ impl AuditRepo for MemoryTx {
                     .with_detail("forget_in_audit_erased"))
             }
         })
+    }
+}
+
+#[async_trait]
+impl PlatformAuditRepo for MemoryPlatform {
+    async fn page(
+        &mut self,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> StoreResult<Page<AuditEntry>> {
+        const OPERATION: &str = "platform_audit.page";
+        let before = self.check(page_key::<AuditId>(OPERATION, page))?;
+        let table = &self.read(OPERATION)?.audit;
+        Ok(table.page(filter, before, page.limit()))
     }
 }
 

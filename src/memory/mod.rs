@@ -10,6 +10,7 @@
 
 mod analytics;
 mod audit;
+mod catalogue;
 mod executions;
 mod journal;
 mod metering;

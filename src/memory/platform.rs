@@ -8,13 +8,15 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use super::audit::Stamp;
+use super::catalogue::CatalogueTable;
 use super::journal::Journal;
 use super::months::must_be_kept;
 use super::state::State;
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    EventRepo, MonthDirectory, PlatformUnit, RelayRepo, StoreResult, TenantDirectory,
+    CatalogueRepo, EventRepo, MonthDirectory, PlatformAuditRepo, PlatformUnit, RelayRepo,
+    StoreResult, TenantDirectory,
 };
 
 /// One unit of work across tenants.
@@ -48,6 +50,11 @@ impl MemoryPlatform {
     /// All rows as this unit sees them.
     pub(super) fn read(&self, operation: &'static str) -> StoreResult<&State> {
         self.journal.read(operation)
+    }
+
+    /// What is sold.
+    pub(super) fn catalogue(&self, operation: &'static str) -> StoreResult<&CatalogueTable> {
+        Ok(&self.read(operation)?.catalogue)
     }
 
     /// Changes rows: see [`Journal::write`].
@@ -117,6 +124,14 @@ impl PlatformUnit for MemoryPlatform {
     }
 
     fn relay(&mut self) -> &mut dyn RelayRepo {
+        self
+    }
+
+    fn catalogue(&mut self) -> &mut dyn CatalogueRepo {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn PlatformAuditRepo {
         self
     }
 

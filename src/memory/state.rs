@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::analytics::EventTable;
 use super::audit::AuditTable;
+use super::catalogue::{CatalogueTable, OverrideTable};
 use super::executions::ExecutionTable;
 use super::metering::UsageTable;
 use super::outbox::{OutboxTable, Waiting};
@@ -25,6 +26,9 @@ pub(super) struct State {
     pub(super) domains: OrdMap<DomainName, TenantId>,
     pub(super) months: OrdSet<Month>,
     pub(super) events: EventTable,
+    pub(super) catalogue: CatalogueTable,
+    /// The trail of what belongs to no tenant.
+    pub(super) audit: AuditTable,
     /// The tenants whose messages wait for a relay; kept by [`State::put`].
     pub(super) waiting: Waiting,
 }
@@ -45,6 +49,7 @@ pub(super) struct Shard {
     pub(super) usage: UsageTable,
     pub(super) meters: OrdMap<MeterName, Arc<CustomMeter>>,
     pub(super) outbox: OutboxTable,
+    pub(super) overrides: OverrideTable,
 }
 
 impl State {

@@ -8,15 +8,16 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use super::audit::Stamp;
+use super::catalogue::CatalogueTable;
 use super::journal::Journal;
 use super::months::must_be_kept;
 use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreError,
-    StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window,
-    WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, PlanRepo, PriceOverrideRepo,
+    RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork,
+    UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One unit of work of one tenant.
@@ -53,6 +54,12 @@ impl MemoryTx {
     /// The tenant's rows as this unit sees them.
     pub(super) fn read(&self, operation: &'static str) -> StoreResult<&Shard> {
         self.journal.read(operation)
+    }
+
+    /// What is sold, as it was when the unit began.
+    pub(super) fn catalogue(&self, operation: &'static str) -> StoreResult<&CatalogueTable> {
+        self.journal.read(operation)?;
+        Ok(&self.snapshot.catalogue)
     }
 
     /// Changes the tenant's rows: see [`Journal::write`].
@@ -167,6 +174,14 @@ impl Tx for MemoryTx {
     }
 
     fn outbox(&mut self) -> &mut dyn OutboxRepo {
+        self
+    }
+
+    fn plans(&mut self) -> &mut dyn PlanRepo {
+        self
+    }
+
+    fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo {
         self
     }
 }

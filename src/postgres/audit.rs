@@ -9,13 +9,14 @@ use sqlx::types::ipnetwork::IpNetwork;
 use uuid::Uuid;
 
 use super::error::corrupt;
+use super::platform::PgPlatform;
 use super::unit::PgTx;
 use crate::domain::audit::AuditEntry;
 use crate::domain::context::{Actor, Origin, ServiceName};
 use crate::domain::ids::{AuditId, UserId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::TextError;
-use crate::store::{AuditFilter, AuditRepo, StoreResult, page_key};
+use crate::store::{AuditFilter, AuditRepo, PlatformAuditRepo, StoreResult, page_key};
 
 struct AuditRow {
     id: Uuid,
@@ -127,5 +128,48 @@ impl AuditRepo for PgTx<'_> {
         .await;
         let found = self.session.check(OPERATION, found)?;
         Ok(u64::try_from(found).unwrap_or(0))
+    }
+}
+
+#[async_trait]
+impl PlatformAuditRepo for PgPlatform {
+    async fn page(
+        &mut self,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> StoreResult<Page<AuditEntry>> {
+        const OPERATION: &str = "platform_audit.page";
+        let before = self.session.keep(page_key::<AuditId>(OPERATION, page))?;
+        let limit = page.limit();
+        let rows = sqlx::query_as!(
+            AuditRow,
+            "SELECT id, actor_kind, user_id, service_name, action, resource_type, resource_id,
+                old_values, new_values, ip_address, user_agent, session_id, request_id, reason,
+                database_user, created_at
+            FROM tenantry.platform_audit_logs
+            WHERE ($1::uuid IS NULL OR id < $1)
+                AND ($2::text IS NULL OR resource_type = $2)
+                AND ($3::uuid IS NULL OR resource_id = $3)
+                AND ($4::uuid IS NULL OR user_id = $4)
+                AND ($5::timestamptz IS NULL OR created_at >= $5)
+                AND ($6::timestamptz IS NULL OR created_at < $6)
+            ORDER BY id DESC LIMIT $7",
+            before.map(AuditId::as_uuid),
+            filter.resource_type,
+            filter.resource_id,
+            filter.user.map(UserId::as_uuid),
+            filter.period.map(|period| period.start()),
+            filter.period.map(|period| period.end()),
+            limit as i64 + 1,
+        )
+        .fetch_all(self.session.run_planned(OPERATION)?)
+        .await;
+        let rows = self.session.check(OPERATION, rows)?;
+        let entries = rows.into_iter().map(|row| row.read(OPERATION)).collect();
+        Ok(Page::of(
+            self.session.keep(entries)?,
+            limit,
+            |entry: &AuditEntry| entry.id,
+        ))
     }
 }

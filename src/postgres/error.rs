@@ -77,11 +77,12 @@ fn kind_of(error: Option<&PgDatabaseError>) -> StoreErrorKind {
     match error.code() {
         // Serialization failure, deadlock, lock not available.
         "40001" | "40P01" | "55P03" => Kind::Conflict,
-        "23505" => Kind::AlreadyExists,
+        // A unique key, and an exclusion.
+        "23505" | "23P01" => Kind::AlreadyExists,
         "23503" => Kind::NotFound,
         // A row that fits no partition is refused as a check without a constraint's name.
         "23514" if error.constraint().is_none() => Kind::OutsideWindow,
-        "23502" | "23514" | "23P01" => Kind::Invalid,
+        "23502" | "23514" => Kind::Invalid,
         "42501" => Kind::Forbidden,
         "25P02" => Kind::Spent,
         // Statement timeout, too many connections, shutdown, out of disk or memory.

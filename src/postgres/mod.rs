@@ -14,6 +14,7 @@
 mod analytics;
 mod attachments;
 mod audit;
+mod catalogue;
 mod error;
 mod executions;
 mod health;
@@ -24,6 +25,7 @@ mod migrate;
 mod months;
 mod outbox;
 mod platform;
+mod price_rows;
 mod relay;
 mod role;
 mod roles;

@@ -11,7 +11,8 @@ use super::session::Session;
 use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    EventRepo, MonthDirectory, PlatformUnit, RelayRepo, StoreResult, TenantDirectory,
+    CatalogueRepo, EventRepo, MonthDirectory, PlatformAuditRepo, PlatformUnit, RelayRepo,
+    StoreResult, TenantDirectory,
 };
 
 /// One transaction in the role `tenantry_platform`.
@@ -78,6 +79,14 @@ impl PlatformUnit for PgPlatform {
     }
 
     fn relay(&mut self) -> &mut dyn RelayRepo {
+        self
+    }
+
+    fn catalogue(&mut self) -> &mut dyn CatalogueRepo {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn PlatformAuditRepo {
         self
     }
 

@@ -13,8 +13,9 @@ use super::wake::Bell;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, RoleRepo, SourceRepo, StoreResult,
-    TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, PlanRepo, PriceOverrideRepo,
+    RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window,
+    WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.
@@ -121,6 +122,14 @@ impl Tx for PgTx<'_> {
     }
 
     fn outbox(&mut self) -> &mut dyn OutboxRepo {
+        self
+    }
+
+    fn plans(&mut self) -> &mut dyn PlanRepo {
+        self
+    }
+
+    fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo {
         self
     }
 }

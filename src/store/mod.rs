@@ -28,6 +28,7 @@
 
 mod analytics;
 mod audit;
+mod catalogue;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -53,6 +54,7 @@ use chrono::{DateTime, Utc};
 
 pub use analytics::{EventFilter, EventRepo};
 pub use audit::{AuditFilter, AuditRepo};
+pub use catalogue::{CatalogueRepo, PlanRepo, PlatformAuditRepo, PriceOverrideRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
 pub use metering::{MeterRepo, UsageFilter, UsageRepo};
@@ -109,6 +111,10 @@ pub trait Tx: Send {
     fn meters(&mut self) -> &mut dyn MeterRepo;
     /// The tenant's messages.
     fn outbox(&mut self) -> &mut dyn OutboxRepo;
+    /// What is sold, to every tenant.
+    fn plans(&mut self) -> &mut dyn PlanRepo;
+    /// The tenant's own prices.
+    fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
@@ -140,6 +146,10 @@ pub trait PlatformUnit: Send {
     fn events(&mut self) -> &mut dyn EventRepo;
     /// All tenants' messages, to be published.
     fn relay(&mut self) -> &mut dyn RelayRepo;
+    /// What is sold.
+    fn catalogue(&mut self) -> &mut dyn CatalogueRepo;
+    /// The trail of what belongs to no tenant.
+    fn audit(&mut self) -> &mut dyn PlatformAuditRepo;
 
     /// Keeps everything that was written.
     ///
