@@ -39,6 +39,8 @@ pub(super) enum Operation {
     Workflow(WorkflowOp),
     Usage(UsageOp),
     Outbox(OutboxOp),
+    /// Events that belong to no tenant.
+    PlatformEvents(Vec<Event>),
     /// Writes in one unit, which is committed or dropped.
     Unit(Vec<Write>, bool),
 }
@@ -298,6 +300,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         5 => workflow().prop_map(Operation::Workflow),
         3 => usage_op().prop_map(Operation::Usage),
         4 => outbox().prop_map(Operation::Outbox),
+        1 => vec(event(), 0..3).prop_map(Operation::PlatformEvents),
         20 => (vec(write(), 1..2), Just(true)).prop_map(|(w, c)| Operation::Unit(w, c)),
         4 => (vec(write(), 1..5), any::<bool>()).prop_map(|(w, c)| Operation::Unit(w, c)),
     ]
