@@ -4,6 +4,10 @@
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
 
+/// How amounts of money are computed, with an example for each rule.
+#[doc = include_str!("billing.md")]
+pub mod billing {}
+
 /// How a host runs tenantry on PostgreSQL.
 #[doc = include_str!("operation.md")]
 pub mod operation {}

@@ -19,6 +19,8 @@ mod backend;
 mod conformance;
 #[cfg(feature = "postgres")]
 mod differential;
+#[cfg(all(feature = "fixtures", feature = "postgres"))]
+mod fixtures;
 #[cfg(feature = "postgres")]
 mod identity;
 #[cfg(feature = "postgres")]
@@ -36,7 +38,12 @@ mod outbox;
 mod pipeline;
 #[cfg(feature = "postgres")]
 mod pooler;
+#[cfg(all(feature = "postgres", feature = "n8n"))]
+mod quickstart;
 #[cfg(feature = "postgres")]
 mod support;
+#[cfg(feature = "postgres")]
+mod tls;
+mod vectors;
 #[cfg(all(feature = "postgres", feature = "n8n"))]
 mod workflows;

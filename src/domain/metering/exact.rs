@@ -25,11 +25,20 @@ impl Exact {
         };
         let factor = 10_i128.pow(SCALE.checked_sub(quantity.scale())?);
         let trillionths = quantity.mantissa().checked_mul(factor)?;
-        (trillionths.abs() < BOUND).then_some(Self(trillionths))
+        Some(Self(trillionths)).filter(|number| number.is_quantity())
+    }
+
+    /// Whether it has at most 16 digits before the decimal point.
+    pub(crate) fn is_quantity(self) -> bool {
+        self.0.abs() < BOUND
     }
 
     pub(crate) fn plus(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
+    }
+
+    pub(crate) fn trillionths(self) -> i128 {
+        self.0
     }
 
     /// The number; `None` where a decimal cannot hold it.

@@ -1,11 +1,11 @@
-//! Currencies. Amounts of money are whole numbers of a currency's minor unit.
+//! Currencies of ISO 4217.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::TextError;
+use crate::domain::text::TextError;
 
 /// A currency of ISO 4217, by its three-letter code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ impl Currency {
     pub const USD: Self = Self(iso_currency::Currency::USD);
     /// The euro.
     pub const EUR: Self = Self(iso_currency::Currency::EUR);
+    /// The Japanese yen, which has no decimal places.
+    pub const JPY: Self = Self(iso_currency::Currency::JPY);
+    /// The Kuwaiti dinar, which has three.
+    pub const KWD: Self = Self(iso_currency::Currency::KWD);
 
     /// The currency of a code such as `EUR`, without regard to case.
     ///
