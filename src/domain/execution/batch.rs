@@ -89,7 +89,8 @@ struct Row {
     execution: Execution,
     /// The report whose payloads and error log are to be kept.
     attach: Option<usize>,
-    completed: Option<Completed>,
+    /// The place of the report that brought it to its end, and what follows.
+    completed: Option<(usize, Completed)>,
     changed: bool,
 }
 
@@ -116,7 +117,7 @@ pub struct Writes {
     /// Whose payloads and error log are kept: the execution, whether an earlier report's are to be
     /// replaced, and the place of the report in the batch.
     pub attached: Vec<(ExecutionId, bool, usize)>,
-    /// The executions that reached their end.
+    /// The executions that reached their end, in the order of the reports that told of it.
     pub ended: Vec<Ended>,
     /// Contradictions, with the place of the report in the batch.
     pub contradictions: Vec<(usize, Contradiction)>,
@@ -202,7 +203,7 @@ impl<'r> Batch<'r> {
                     read: None,
                     execution: first.execution,
                     attach: Some(place),
-                    completed: first.completed,
+                    completed: first.completed.map(|completed| (place, completed)),
                     changed: true,
                 });
                 return Ok(SyncOutcome::Stored {
@@ -240,7 +241,9 @@ impl<'r> Batch<'r> {
                 if advance.moved {
                     row.attach = Some(place);
                 }
-                row.completed = advance.completed.or(row.completed.take());
+                if let Some(completed) = advance.completed {
+                    row.completed = Some((place, completed));
+                }
                 Ok(SyncOutcome::Stored {
                     execution,
                     completed,
@@ -265,23 +268,29 @@ impl<'r> Batch<'r> {
             contradictions: self.contradictions,
             ..Writes::default()
         };
+        let mut ended = Vec::new();
         for row in self.rows.into_iter().filter(|row| row.changed) {
             if let Some(place) = row.attach {
                 writes
                     .attached
                     .push((row.execution.id, row.read.is_some(), place));
             }
-            if let Some(completed) = row.completed {
-                writes.ended.push(Ended {
-                    execution: row.execution.clone(),
+            if let Some((place, completed)) = row.completed {
+                let execution = row.execution.clone();
+                let end = Ended {
+                    execution,
                     completed,
-                });
+                };
+                ended.push((place, end));
             }
             match row.read {
                 None => writes.new.push(row.execution),
                 Some(read) => writes.changed.push((read, row.execution)),
             }
         }
+        // What is known comes in no particular order, and messages are published in this one.
+        ended.sort_unstable_by_key(|(place, _)| *place);
+        writes.ended = ended.into_iter().map(|(_, end)| end).collect();
         writes
     }
 }

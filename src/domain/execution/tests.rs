@@ -6,10 +6,11 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::ids::{ExecutionId, SourceId, UserId, WorkflowId};
+use crate::domain::ids::{ExecutionId, SourceId, UserId, WorkflowId, numbered};
 use crate::domain::metering::MeterName;
 use crate::domain::payload::{Payload, PayloadPolicy};
 use crate::domain::text::ExternalId;
+use crate::domain::time::{Month, Window};
 
 fn at(millis: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::milliseconds(1_795_406_099_000 + millis)
@@ -344,6 +345,37 @@ fn in_some_orders(
 ) -> impl Strategy<Value = (Vec<ExecutionReport>, Vec<ExecutionReport>)> {
     prop::collection::vec(linked(report), 1..7)
         .prop_flat_map(|reports| (Just(reports.clone()), Just(reports).prop_shuffle()))
+}
+
+#[test]
+fn what_follows_from_ends_is_in_the_order_of_the_reports() {
+    let of = |id: &str, status| {
+        let (id, wf) = (name(id), name("wf"));
+        ExecutionReport::new(id, wf, status, ExecutionMode::Webhook, at(0))
+    };
+    let running = |id: &str, number| Execution {
+        id: numbered(at(0), number),
+        external_id: name(id),
+        ..first(&report(ExecutionStatus::Running, 0)).execution
+    };
+    let known = [running("a", 1), running("b", 2), running("c", 3)];
+    let mut reversed = known.clone();
+    reversed.reverse();
+    for known in [known, reversed] {
+        let (source, workflow) = (known[0].source, known[0].workflow);
+        let window = Window::new(vec![Month::of(at(0))], at(900));
+        let policy = MeterPolicy::default();
+        let mut batch = Batch::new(source, known.to_vec(), &policy, window, at(900));
+        for id in ["b", "new", "a", "c"] {
+            let report = of(id, ExecutionStatus::Success).with_stopped_at(at(5));
+            batch.observe(&report, workflow, |at| numbered(at, 9));
+        }
+        let ended = batch.writes().ended;
+        let ended = ended
+            .iter()
+            .map(|ended| ended.execution.external_id.as_str());
+        assert_eq!(ended.collect::<Vec<_>>(), ["b", "new", "a", "c"]);
+    }
 }
 
 proptest! {

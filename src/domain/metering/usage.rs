@@ -175,7 +175,8 @@ impl UsageRecord {
         }
         Ok(Self {
             id: derived(self.occurred_at, &[b"void", self.id.as_uuid().as_bytes()]),
-            quantity: -self.quantity,
+            // Zero has no sign in the database.
+            quantity: (-self.quantity).normalize(),
             recorded_at: micros(now),
             metadata,
             key: None,
@@ -362,5 +363,8 @@ mod tests {
         let void = one.void(Document::empty(), at(1)).unwrap();
         assert_eq!(sum.check(&void), Ok(()));
         assert_eq!(void.occurred_at, one.occurred_at);
+        let nothing = UsageRecord::supplied(&usage("0"), at(0)).unwrap();
+        let void = nothing.void(Document::empty(), at(1)).unwrap();
+        assert_eq!(void.quantity.to_string(), "0");
     }
 }

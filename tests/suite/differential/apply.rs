@@ -45,6 +45,16 @@ pub(super) async fn apply(side: &Side, known: &Known, step: &Step) -> Value {
         Operation::Workflow(op) => workflow(side, known, &ctx, op).await,
         Operation::Usage(op) => usage(side, known, &ctx, op).await,
         Operation::Outbox(op) => outbox(side, &ctx, op).await,
+        Operation::PlatformEvents(events) => {
+            let events: Vec<_> = events.iter().map(|e| values::event(e, known)).collect();
+            let platform = PlatformContext::system();
+            told(
+                side.app
+                    .analytics()
+                    .record_platform(&platform, &events)
+                    .await,
+            )
+        }
         Operation::Unit(writes, commit) => match (writes.as_slice(), commit) {
             ([write], true) => alone(side, known, &ctx, write).await,
             _ => together(side, known, &ctx, writes, *commit).await,

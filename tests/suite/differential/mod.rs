@@ -10,6 +10,7 @@ mod apply;
 mod observe;
 mod operation;
 mod side;
+mod strategy;
 mod values;
 
 use std::sync::Arc;
@@ -28,11 +29,12 @@ use tenantry::{Context, PlatformContext, Tenantry};
 
 use crate::backend::{SCHEMA, noon};
 use crate::support::postgres::TestDatabase;
-use operation::{Step, histories};
+use operation::Step;
 use side::{Known, Side, Surroundings};
+use strategy::histories;
 
 /// How many histories are tried unless the environment says otherwise.
-const CASES: u32 = 80;
+const CASES: u32 = 60;
 const CASES_VARIABLE: &str = "TENANTRY_DIFFERENTIAL_CASES";
 
 /// A database that is emptied before each history.
@@ -102,16 +104,18 @@ fn in_memory() -> Side {
     Side::new(Arc::new(store), around)
 }
 
-/// A tenant with what most calls need. Its owner has the same id as every other tenant's.
+/// A tenant with what most calls need. Its two owners have the ids of every other tenant's.
 async fn furnish(app: &Tenantry, name: &str) {
     let new = NewTenant::named(name).unwrap();
     let tenants = app.tenants();
     let tenant = tenants.create(&PlatformContext::system(), new).await;
     let system = Context::system(tenant.unwrap().id);
-    let mut owner = NewUser::new(values::email(3));
-    owner.id = Some(Known::new_user(0));
-    owner.roles.push(values::role(0));
-    app.users().create(&system, &owner).await.unwrap();
+    for (number, email) in [(0, 3), (1, 2)] {
+        let mut owner = NewUser::new(values::email(email));
+        owner.id = Some(Known::new_user(number));
+        owner.roles.push(values::role(0));
+        app.users().create(&system, &owner).await.unwrap();
+    }
     let source = app
         .sources()
         .register(&system, values::name(5))

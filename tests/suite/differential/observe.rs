@@ -45,7 +45,8 @@ pub(super) async fn everything(side: &Side, known: &Known) -> Seen {
 
 async fn platform(side: &Side) -> Seen {
     let (app, ctx) = (&side.app, PlatformContext::system());
-    let (tenants, outbox) = (app.tenants(), app.outbox());
+    let (tenants, outbox, analytics) = (app.tenants(), app.outbox(), app.analytics());
+    let all = EventFilter::default();
     let mut seen: Seen = vec![
         (
             "tenants".into(),
@@ -56,6 +57,10 @@ async fn platform(side: &Side) -> Seen {
             pages(async |page| outbox.parked(&ctx, &page).await).await,
         ),
         ("lag".into(), told(outbox.lag(&ctx).await)),
+        (
+            "platform events".into(),
+            pages(async |page| analytics.list_platform(&ctx, &all, &page).await).await,
+        ),
     ];
     for pick in 0..2 {
         let found = tenants.find_by_domain(&ctx, &values::domain(pick)).await;
