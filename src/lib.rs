@@ -40,12 +40,15 @@
 //! | `postgres` | the store on PostgreSQL 15 and later |
 //! | `n8n` | the adapter for what n8n's API and hooks send |
 //! | `conformance` | the contract as a suite, for authors of other stores |
+//! | `fixtures` | builders for the tests of a service that embeds tenantry |
 //! | `tracing` | spans around the pipeline and the migration, an event for each unit that is run again |
 
 pub mod adapter;
 pub mod docs;
 pub mod domain;
 mod error;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "postgres")]

@@ -46,8 +46,9 @@ pub enum DocumentError {
 
 /// A JSON object that every backend can hold, filter and audit.
 ///
-/// At most [`MAX_DEPTH`] levels and [`MAX_BYTES`] bytes, without U+0000. Payloads of executions
-/// are not documents: they are kept as the text they came in.
+/// At most [`MAX_DEPTH`] levels and [`MAX_BYTES`] bytes, without U+0000. A number is its value,
+/// however it was written: 1e16 is the integer 10000000000000000, and there is no negative zero.
+/// Payloads of executions are not documents: they are kept as the text they came in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Document(Map<String, Value>);
@@ -65,7 +66,7 @@ impl Document {
     /// When it is not an object, too deep, too large or has U+0000.
     pub fn new(field: &'static str, value: Value) -> Result<Self, DocumentError> {
         let found = match value {
-            Value::Object(map) => {
+            Value::Object(mut map) => {
                 for (key, value) in &map {
                     check(field, value, &format!("/{key}"), 1)?;
                     if key.contains('\0') {
@@ -75,6 +76,7 @@ impl Document {
                         });
                     }
                 }
+                map.values_mut().for_each(write_plainly);
                 let document = Self(map);
                 let actual = document.to_text().len();
                 return if actual > MAX_BYTES {
@@ -160,6 +162,30 @@ fn check(
     }
 }
 
+/// Gives numbers the form in which PostgreSQL's jsonb gives them back: it keeps decimal digits
+/// without an exponent, so that a whole float of 1e16 or more, which is written with one, comes
+/// back as an integer.
+fn write_plainly(value: &mut Value) {
+    /// From here on, floats are written with an exponent. All of them are whole.
+    const EXPONENT: f64 = 1e16;
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(write_plainly),
+        Value::Object(map) => map.values_mut().for_each(write_plainly),
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or_default();
+            // 2^64 and -2^63: what no longer fits an integer stays a float in both forms.
+            if (EXPONENT..18_446_744_073_709_551_616.0).contains(&float) {
+                *number = (float as u64).into();
+            } else if (-9_223_372_036_854_775_808.0..=-EXPONENT).contains(&float) {
+                *number = (float as i64).into();
+            } else if float == 0.0 {
+                *value = Value::from(0.0);
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +216,16 @@ mod tests {
             Document::new("settings", large),
             Err(DocumentError::TooLarge { .. })
         ));
+    }
+    #[test]
+    fn a_number_has_one_form() {
+        let document = Document::new(
+            "settings",
+            json!({"a": [1e16, -1e18, -0.0, 1.5, 1.0, 1e20, 9_007_199_254_740_993.0_f64]}),
+        );
+        assert_eq!(
+            document.unwrap().to_text(),
+            r#"{"a":[10000000000000000,-1000000000000000000,0.0,1.5,1.0,1e+20,9007199254740992.0]}"#
+        );
     }
 }

@@ -105,6 +105,9 @@ fn shared(events: &[AnalyticsEvent]) -> Vec<Arc<AnalyticsEvent>> {
 #[async_trait]
 impl EventRepo for MemoryTx {
     async fn append(&mut self, events: &[AnalyticsEvent]) -> StoreResult<u64> {
+        if events.is_empty() {
+            return self.read(APPEND).map(|_| 0);
+        }
         self.must_be_kept(
             APPEND,
             "events",

@@ -163,6 +163,9 @@ impl ExecutionRepo for MemoryTx {
 
     async fn insert(&mut self, executions: &[Execution]) -> StoreResult<()> {
         const OPERATION: &str = "executions.insert";
+        if executions.is_empty() {
+            return self.read(OPERATION).map(drop);
+        }
         let rows: Vec<Arc<Execution>> = executions.iter().cloned().map(Arc::new).collect();
         self.write(OPERATION, move |shard| {
             for row in &rows {
@@ -181,6 +184,9 @@ impl ExecutionRepo for MemoryTx {
 
     async fn update(&mut self, updates: &[ExecutionUpdate]) -> StoreResult<()> {
         const OPERATION: &str = "executions.update";
+        if updates.is_empty() {
+            return self.read(OPERATION).map(drop);
+        }
         let updates: Vec<(i64, Arc<Execution>)> = updates
             .iter()
             .map(|update| (update.read, Arc::new(update.execution.clone())))
@@ -200,6 +206,9 @@ impl ExecutionRepo for MemoryTx {
 
     async fn attach(&mut self, attachments: &[Attachments]) -> StoreResult<()> {
         const OPERATION: &str = "executions.attach";
+        if attachments.is_empty() {
+            return self.read(OPERATION).map(drop);
+        }
         let instants = attachments
             .iter()
             .map(|attached| instant_of(attached.execution.as_uuid()));
@@ -244,6 +253,9 @@ impl ExecutionRepo for MemoryTx {
 
     async fn contradict(&mut self, contradictions: &[Contradiction]) -> StoreResult<Vec<bool>> {
         const OPERATION: &str = "executions.contradict";
+        if contradictions.is_empty() {
+            return self.read(OPERATION).map(|_| Vec::new());
+        }
         let contradictions = contradictions.to_vec();
         self.write(OPERATION, move |shard| {
             let table = &mut shard.executions;

@@ -84,6 +84,9 @@ fn matches(filter: &UsageFilter, record: &UsageRecord) -> bool {
 impl UsageRepo for MemoryTx {
     async fn record(&mut self, records: &[UsageRecord]) -> StoreResult<Vec<Recorded>> {
         const OPERATION: &str = "usage.record";
+        if records.is_empty() {
+            return self.read(OPERATION).map(|_| Vec::new());
+        }
         let storable = records.iter().try_for_each(|record| {
             let broken =
                 |error| StoreError::new(StoreErrorKind::Invalid, OPERATION).with_source(error);

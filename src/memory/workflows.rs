@@ -98,16 +98,22 @@ impl WorkflowRepo for MemoryTx {
         // Only the ids must be the same again at commit: what else changes about a workflow that
         // was there is no concern of this unit.
         let ids = self.write(OPERATION, move |shard| {
-            let ensure = |new: &Redefinition| {
-                let key = external_key(&new.workflow)
-                    .ok_or_else(|| broken(OPERATION, "workflows_source_and_id"))?;
-                if let Some(stored) = shard.workflows.by_external(&key) {
-                    return Ok(stored.id);
+            let keys = new.iter().map(|new| {
+                external_key(&new.workflow)
+                    .ok_or_else(|| broken(OPERATION, "workflows_source_and_id"))
+            });
+            let keys = keys.collect::<StoreResult<Vec<_>>>()?;
+            let mut missing: Vec<_> = std::iter::zip(&keys, &new).collect();
+            missing.sort_by_key(|(key, _)| *key);
+            for (key, new) in missing {
+                if shard.workflows.by_external(key).is_none() {
+                    insert(shard, OPERATION, &stamp, new)?;
                 }
-                insert(shard, OPERATION, &stamp, new)?;
-                Ok(new.workflow.id)
-            };
-            new.iter().map(ensure).collect::<StoreResult<Vec<_>>>()
+            }
+            let stored = keys
+                .iter()
+                .filter_map(|key| shard.workflows.by_external(key));
+            Ok(stored.map(|workflow| workflow.id).collect::<Vec<_>>())
         })?;
         let rows = &self.read(OPERATION)?.workflows.rows;
         Ok(ids

@@ -12,7 +12,7 @@ use crate::store::{Attachments, StoreResult};
 /// both sides hold it in memory more than once.
 const STATEMENT_BYTES: usize = 32 * 1024 * 1024;
 
-const OPERATION: &str = "executions.attach";
+pub(super) const OPERATION: &str = "executions.attach";
 
 /// The columns of a batch of payloads, for UNNEST.
 #[derive(Default)]

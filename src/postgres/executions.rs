@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::attachments::Columns;
+use super::attachments::{self, Columns};
 use super::error::corrupt;
 use super::unit::PgTx;
 use crate::domain::execution::{
@@ -285,6 +285,7 @@ impl ExecutionRepo for PgTx<'_> {
     }
 
     async fn attach(&mut self, attachments: &[Attachments]) -> StoreResult<()> {
+        self.session.run(attachments::OPERATION)?;
         self.detach(attachments).await?;
         for columns in Columns::batches(attachments) {
             self.insert_payloads(&columns).await?;

@@ -11,6 +11,7 @@
 //!   write or at the commit. Units that change different rows do not disturb each other.
 //! - After an error of any method the unit is spent: it can only be dropped, and a commit answers
 //!   [`StoreErrorKind::Spent`].
+//! - A batch of nothing does nothing and succeeds, but in a spent unit.
 //! - A row of another tenant is not found, not changed and not referred to, and nothing tells that
 //!   it exists.
 //! - Every change of an audited row is recorded in the same unit.

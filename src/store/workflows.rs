@@ -68,7 +68,8 @@ pub trait WorkflowRepo: Send {
     /// Writes those of the new workflows whose external id their source does not have yet, and
     /// answers the stored workflow for each one given, in the same order: the given one, or the
     /// one that was there, which has another id. Of two given with one external id the first
-    /// counts.
+    /// counts. They are written, and so recorded in the trail, in the order of their sources and
+    /// external ids.
     ///
     /// Two units that do this at once for the same external id make one workflow: the second waits
     /// for the first and answers its workflow, or gets `Conflict` at its commit. One statement to

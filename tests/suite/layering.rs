@@ -18,7 +18,7 @@ struct Layer {
 }
 
 /// `lib.rs` stands above them and may name them all.
-const LAYERS: [Layer; 8] = [
+const LAYERS: [Layer; 9] = [
     Layer {
         name: "docs",
         names: &[],
@@ -64,6 +64,12 @@ const LAYERS: [Layer; 8] = [
     Layer {
         name: "service",
         names: &["domain", "store", "error"],
+        never: &["sqlx", "tokio", "imbl"],
+        pure: false,
+    },
+    Layer {
+        name: "fixtures",
+        names: &["domain", "store", "memory", "service", "error"],
         never: &["sqlx", "tokio", "imbl"],
         pure: false,
     },

@@ -18,6 +18,10 @@ mod backend;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
 #[cfg(feature = "postgres")]
+mod differential;
+#[cfg(all(feature = "fixtures", feature = "postgres"))]
+mod fixtures;
+#[cfg(feature = "postgres")]
 mod identity;
 #[cfg(feature = "postgres")]
 mod isolation;
@@ -34,8 +38,12 @@ mod outbox;
 mod pipeline;
 #[cfg(feature = "postgres")]
 mod pooler;
+#[cfg(all(feature = "postgres", feature = "n8n"))]
+mod quickstart;
 #[cfg(feature = "postgres")]
 mod support;
+#[cfg(feature = "postgres")]
+mod tls;
 mod vectors;
 #[cfg(all(feature = "postgres", feature = "n8n"))]
 mod workflows;

@@ -1,7 +1,7 @@
 //! Messages: what a unit of work writes, what a publisher gets, what is kept.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -217,12 +217,21 @@ impl OutboxMessage {
     /// `{"execution": …}` as the execution's JSON form.
     #[must_use]
     pub fn execution_complete(execution: &Execution) -> Self {
-        // Every field of an execution has a JSON form, so nothing can fail here.
-        let json = serde_json::to_string(execution).unwrap_or_else(|_| "null".to_owned());
+        static KIND: LazyLock<MessageKind> =
+            LazyLock::new(|| MessageKind("execution_complete".into()));
+        #[derive(Serialize)]
+        struct Told<'e> {
+            execution: &'e Execution,
+        }
+        // Made for every execution there is, so its text is given room at once.
+        let mut text = Vec::with_capacity(1_024);
+        // Every field of an execution has a JSON form, and writing to memory cannot fail.
+        let _ = serde_json::to_writer(&mut text, &Told { execution });
+        let text = String::from_utf8(text).unwrap_or_default();
         Self::new(
             MessageKey::workflow(execution.workflow),
-            MessageKind("execution_complete".into()),
-            MessagePayload::trusted(format!(r#"{{"execution":{json}}}"#)),
+            KIND.clone(),
+            MessagePayload::trusted(text),
             execution.finished_at.unwrap_or(execution.started_at),
         )
     }

@@ -18,6 +18,7 @@ super::list_cases! { "units":
     two_units_that_change_different_rows_both_survive,
     of_two_units_that_change_one_row_one_wins,
     a_unit_that_failed_is_spent,
+    a_batch_of_nothing_does_nothing,
     two_units_that_lock_one_tenant_follow_each_other,
     a_unit_is_run_again_after_a_conflict,
     a_unit_reads_the_clock_once,
@@ -125,6 +126,36 @@ async fn a_unit_that_failed_is_spent(f: Fixture) {
     fails(unit.window().await, StoreErrorKind::Spent);
     fails(unit.commit().await, StoreErrorKind::Spent);
     assert_eq!(name_of(&f, &ctx).await, "before");
+}
+
+/// Writes nothing in each way that takes a batch, and answers the kinds of what failed.
+async fn nothing(unit: &mut dyn UnitOfWork) -> Vec<StoreErrorKind> {
+    let failed = [
+        unit.workflows().ensure_external(&[]).await.map(drop),
+        unit.executions().insert(&[]).await,
+        unit.executions().update(&[]).await,
+        unit.executions().attach(&[]).await,
+        unit.executions().contradict(&[]).await.map(drop),
+        unit.events().append(&[]).await.map(drop),
+        unit.usage().record(&[]).await.map(drop),
+        unit.outbox().enqueue(&[]).await,
+    ];
+    let failed = failed.into_iter().filter_map(Result::err);
+    failed.map(|error| error.kind()).collect()
+}
+
+async fn a_batch_of_nothing_does_nothing(f: Fixture) {
+    let ctx = f.tenant("t").await;
+    let nobody = Context::system(f.platform().await.ids().fresh());
+    for ctx in [&ctx, &nobody] {
+        let mut unit = f.unit(ctx).await;
+        assert_eq!(nothing(&mut *unit).await, []);
+        unit.commit().await.unwrap();
+    }
+    let mut spent = f.unit(&ctx).await;
+    let user = spent.ids().fresh();
+    fails(spent.audit().forget(user).await, StoreErrorKind::Invalid);
+    assert_eq!(nothing(&mut *spent).await, [StoreErrorKind::Spent; 8]);
 }
 
 async fn two_units_that_lock_one_tenant_follow_each_other(f: Fixture) {

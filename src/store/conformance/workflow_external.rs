@@ -9,7 +9,7 @@ use super::workflows::{created, definition, external, name, names, new, new_of, 
 use crate::domain::context::Context;
 use crate::domain::json::Document;
 use crate::domain::workflow::{Tags, Workflow, WorkflowPatch};
-use crate::store::{StoreErrorKind, StoreResult, WorkflowFilter, on_conflict};
+use crate::store::{AuditFilter, StoreErrorKind, StoreResult, WorkflowFilter, on_conflict};
 
 super::list_cases! { "workflow_external":
     an_external_id_belongs_to_one_workflow_of_its_source,
@@ -17,6 +17,7 @@ super::list_cases! { "workflow_external":
     a_source_and_an_external_id_go_together,
     workflows_are_found_by_their_sources_ids,
     ensure_writes_what_is_missing_and_answers_all,
+    ensured_workflows_are_recorded_in_the_order_of_their_keys,
     ensure_refuses_what_it_cannot_tell_apart,
     two_units_that_ensure_one_workflow_make_one,
     an_ensured_workflow_may_be_changed_by_others,
@@ -170,6 +171,23 @@ async fn ensure_writes_what_is_missing_and_answers_all(f: Fixture) {
     }
     let unused = given[1].workflow.id;
     assert_eq!(unit.workflows().version(unused, 1).await.unwrap(), None);
+}
+
+async fn ensured_workflows_are_recorded_in_the_order_of_their_keys(f: Fixture) {
+    let ctx = f.tenant("t").await;
+    let source = registered(&f, &ctx, "main").await.id;
+    let mut unit = f.unit(&ctx).await;
+    let new = ["c", "a", "b"].map(|id| new_of(&mut *unit, source, id));
+    unit.workflows().ensure_external(&new).await.unwrap();
+    unit.commit().await.unwrap();
+    let filter = AuditFilter {
+        resource_type: Some("workflows".to_owned()),
+        ..AuditFilter::default()
+    };
+    let mut unit = f.unit(&ctx).await;
+    let newest_first = unit.audit().page(&filter, &all()).await.unwrap().items;
+    let recorded = newest_first.iter().map(|entry| &entry.new_values["n8n_id"]);
+    assert_eq!(recorded.collect::<Vec<_>>(), ["c", "b", "a"]);
 }
 
 async fn ensure_refuses_what_it_cannot_tell_apart(f: Fixture) {

@@ -13,15 +13,16 @@ use tenantry::domain::outbox::{MessageKey, MessageKind, MessagePayload, OutboxMe
 use tenantry::domain::tenancy::{NewTenant, TenantProfile};
 use tenantry::postgres::{PgOptions, PgStore};
 use tenantry::service::{Delivery, PublishError, Publisher};
-use tenantry::store::{AuditFilter, ManualClock, Store};
+use tenantry::store::{AuditFilter, Clock, ManualClock, Store};
 use tenantry::{Context, PlatformContext, Tenantry};
 
+use super::slow::slow;
 use crate::backend::{SCHEMA, noon};
 use crate::support::postgres::TestDatabase;
 
 /// Drives the work until it has been polled so often, and then drops it; its output if it was done
 /// by then.
-async fn interrupted<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn interrupted<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let mut left = polls;
     poll_fn(|context| {
@@ -35,23 +36,25 @@ async fn interrupted<T>(polls: usize, work: impl Future<Output = T>) -> Option<T
 }
 
 /// Two tenants, and a store whose only connection everybody borrows in turn.
-struct Narrow {
-    _database: TestDatabase,
+pub(super) struct Narrow {
+    pub(super) database: TestDatabase,
+    pub(super) clock: Arc<ManualClock>,
     pool: PgPool,
-    store: PgStore,
-    one: Context,
-    two: Context,
+    pub(super) store: PgStore,
+    pub(super) one: Context,
+    pub(super) two: Context,
 }
 
 impl Narrow {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let database = SCHEMA.database().await;
         let pool = PgPoolOptions::new()
             .max_connections(1)
-            .connect(&database.url_superuser)
+            .connect_with(slow(database.options_tcp()).await)
             .await
             .unwrap();
-        let options = PgOptions::new().clock(Arc::new(ManualClock::at(noon())));
+        let clock = Arc::new(ManualClock::at(noon()));
+        let options = PgOptions::new().clock(Arc::clone(&clock) as Arc<dyn Clock>);
         let store = PgStore::connect(pool.clone(), options).await.unwrap();
         let app = Tenantry::new(Arc::new(store.clone()));
         let create = async |name: &str| {
@@ -65,7 +68,8 @@ impl Narrow {
         };
         let (one, two) = (create("one").await, create("two").await);
         Self {
-            _database: database,
+            database,
+            clock,
             pool,
             store,
             one,
@@ -75,7 +79,7 @@ impl Narrow {
 
     /// The connection as its next borrower finds it: nobody's role, nobody's tenant, no
     /// transaction, and a unit of the other tenant sees only that tenant.
-    async fn is_clean(&self, after: usize) {
+    pub(super) async fn is_clean(&self, after: usize) {
         // By the simple protocol: in it, and only there, a statement of its own begins its
         // transaction at the instant at which it arrives.
         let row = sqlx::raw_sql(

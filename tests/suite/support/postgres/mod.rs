@@ -177,6 +177,15 @@ impl TestDatabase {
         self.server.options(&self.name, "superuser")
     }
 
+    /// The same over TCP, for what stands between a test and the server.
+    pub(crate) fn options_tcp(&self) -> PgConnectOptions {
+        let url = self.server.url_tcp(&self.name, "superuser");
+        match url.parse() {
+            Ok(options) => options,
+            Err(error) => panic!("{error} in: {url}"),
+        }
+    }
+
     /// A pool of the superuser's connections. It belongs to the runtime that asks for it.
     pub(crate) async fn pool(&self) -> PgPool {
         connect(self.options()).await

@@ -102,7 +102,7 @@ impl Server {
 
     /// Starts a private server from the newest installed programs.
     pub(crate) async fn start(settings: Settings) -> Result<Self, String> {
-        let programs = Programs::find(&search_path(&USUAL))?;
+        let programs = Programs::installed()?;
         let account = Account::for_servers()?;
         // Another process may take the port between the look and the start.
         let mut tries = 3;
@@ -380,6 +380,11 @@ impl Programs {
     /// Where they are.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The newest on this machine, where PATH leads or packages put them.
+    pub(crate) fn installed() -> Result<Self, String> {
+        Self::find(&search_path(&USUAL))
     }
 
     /// Takes the newest version, if it is not too old.
