@@ -262,6 +262,8 @@ impl fmt::Debug for Money {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn money(minor: i64, currency: Currency) -> Money {
@@ -367,5 +369,34 @@ mod tests {
             (step(Rounding::Floor), step(Rounding::Ceiling)),
             (Ok(5120), Ok(5130))
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn currencies_never_mix(left in any::<i64>(), right in any::<i64>(), yen in any::<bool>()) {
+            let other = if yen { Currency::JPY } else { Currency::KWD };
+            let (left, right) = (eur(left), money(right, other));
+            let mixed = Err(MoneyError::Mixed { left: Currency::EUR, right: other });
+            for result in [
+                left.checked_add(right),
+                left.checked_sub(right),
+                left.min(right),
+                left.max(right),
+                Money::sum(Currency::EUR, [left, right]),
+            ] {
+                prop_assert_eq!(result, mixed.clone());
+            }
+            prop_assert_ne!(left, right);
+        }
+
+        #[test]
+        fn sums_and_differences_are_exact_or_refused(left in any::<i64>(), right in any::<i64>()) {
+            let minor = |result: Result<Money, MoneyError>| result.ok().map(Money::minor);
+            prop_assert_eq!(minor(eur(left).checked_add(eur(right))), left.checked_add(right));
+            prop_assert_eq!(minor(eur(left).checked_sub(eur(right))), left.checked_sub(right));
+            prop_assert_eq!(minor(eur(left).checked_neg()), left.checked_neg());
+        }
     }
 }

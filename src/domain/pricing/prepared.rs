@@ -9,12 +9,29 @@ use crate::domain::money::{Currency, Money, Rounding, power, shift};
 /// Decimal places of a quantity that the fast path takes at least.
 const QUANTITY_PLACES: u32 = 6;
 
+/// What a quantity is multiplied by to have so many more decimal places.
+const POWERS: [i64; 13] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    100_000_000_000,
+    1_000_000_000_000,
+];
+
 /// A price model in one currency, made ready to price many quantities.
 ///
 /// Gives what [`PriceModel::price`] gives, for every quantity. Each tier is kept as a line, an
 /// offset and a slope in whole numbers, so that a quantity costs one comparison per tier entered,
 /// one multiplication and one division. Models without such lines (packages, blocks, transactions),
-/// quantities with unusually many digits and amounts beyond a machine word take the general path.
+/// and quantities with unusually many digits, take the general path.
 #[derive(Debug, Clone)]
 pub struct PreparedPrice {
     model: PriceModel,
@@ -175,16 +192,19 @@ impl Lines {
     #[inline]
     fn price(&self, quantity: Decimal, rounding: Rounding) -> Option<i64> {
         let zeros = self.places.checked_sub(quantity.scale())?;
+        let factor = POWERS.get(usize::try_from(zeros).ok()?)?;
         let quantity = i64::try_from(quantity.mantissa())
             .ok()?
-            .checked_mul(10_i64.pow(zeros))?;
+            .checked_mul(*factor)?;
         if quantity < 0 {
             return None;
         }
         let line = self.lines.iter().find(|line| quantity <= line.up_to)?;
         let amount = line.offset + i128::from(quantity) * i128::from(line.slope);
-        let amount = u64::try_from(amount).ok()?;
-        i64::try_from(rounding.div_word(amount, self.minor)).ok()
+        match u64::try_from(amount) {
+            Ok(amount) => i64::try_from(rounding.div_word(amount, self.minor)).ok(),
+            Err(_) => i64::try_from(rounding.div(amount, self.minor.into())).ok(),
+        }
     }
 }
 

@@ -9,91 +9,84 @@ use super::reader::{Case, Got, Is, Node, Outcome, say};
 
 pub(super) fn run(kind: &str, case: &Case<'_>) -> Option<Outcome> {
     Some(match kind {
-        "price.per_unit" => priced(case, || {
-            let unit = case.input("unit").text()?;
-            Ok(json!({"type": "per_unit", "unit_amount": unit}))
-        }),
-        "price.graduated" | "price.volume" => priced(case, || {
-            let tiers = tiers(case.input("tiers"))?;
-            Ok(json!({"type": kind.trim_start_matches("price."), "tiers": tiers}))
-        }),
-        "price.graduated_percentage" => priced(case, || {
-            let mut tiers = Vec::new();
-            for tier in case.input("tiers").items()? {
-                tiers.push(json!({
-                    "up_to": bound(&tier, "up_to")?,
-                    "rate_percent": tier.field("rate_percent").text()?,
-                    "flat_amount": tier.field("flat").text()?,
-                }));
-            }
-            Ok(json!({"type": "graduated_percentage", "tiers": open(tiers, "up_to")}))
-        }),
-        "price.graduated_blocks" | "price.volume_blocks" => priced(case, || {
-            let mut tiers = Vec::new();
-            for tier in case.input("tiers").items()? {
-                tiers.push(json!({
-                    "block_size": tier.field("block_size").text()?,
-                    "max_blocks": bound(&tier, "max_blocks")?,
-                    "block_amount": tier.field("block_price").text()?,
-                }));
-            }
-            let tiers = open(tiers, "max_blocks");
-            Ok(json!({"type": kind.trim_start_matches("price."), "tiers": tiers}))
-        }),
-        "price.package" => priced(case, || {
-            Ok(json!({
-                "type": "package",
-                "package_size": case.input("package_size").text()?,
-                "package_amount": case.input("package_price").text()?,
-                "free_units": case.input("included").text()?,
-                "round": case.input("round").text()?,
-            }))
-        }),
-        "price.overage" => priced(case, || {
-            Ok(json!({
-                "type": "overage",
-                "included": case.input("included").text()?,
-                "unit_amount": case.input("overage_unit").text()?,
-            }))
-        }),
         "price.percentage" => percentage(case),
         "rounding.currency" => currency(case),
         "rounding.unit_conversion" => conversion(case),
         "currency.to_minor" => to_minor(case),
         "currency.psp_step" => step(case),
         "allocation.largest_remainder" => allocation(case),
-        _ => return None,
+        _ => {
+            let model = model(kind.strip_prefix("price.")?, &|name| case.input(name))?;
+            model.and_then(|model| priced(case, &model))
+        }
     })
 }
 
-/// A price model in the crate's own document form.
-pub(super) fn model(document: Value) -> Got<PriceModel> {
-    serde_json::from_value(document).map_err(say)
-}
-
-/// Tiers of `up_to`, `unit` and `flat`.
-pub(super) fn tiers(list: Node<'_>) -> Got<Value> {
-    let mut tiers = Vec::new();
-    for tier in list.items()? {
-        tiers.push(json!({
-            "up_to": bound(&tier, "up_to")?,
-            "unit_amount": tier.field("unit").text()?,
-            "flat_amount": tier.field("flat").text()?,
-        }));
+/// The price model of a kind from its fields; `None` for a kind that is not known.
+pub(super) fn model<'c>(kind: &str, field: &dyn Fn(&str) -> Node<'c>) -> Option<Got<PriceModel>> {
+    let text = |name: &str| field(name).text();
+    let or = |name: &str, default: &str| match field(name).opt() {
+        Some(node) => node.text(),
+        None => Ok(default.to_owned()),
+    };
+    let document = || {
+        Ok(Some(match kind {
+            "flat" => json!({"type": kind, "amount": text("amount")?}),
+            "per_unit" => json!({"type": kind, "unit_amount": text("unit")?}),
+            "overage" => json!({
+                "type": kind,
+                "included": text("included")?,
+                "unit_amount": text("overage_unit")?,
+            }),
+            "package" => json!({
+                "type": kind,
+                "package_size": text("package_size")?,
+                "package_amount": text("package_price")?,
+                "free_units": or("included", "0")?,
+                "round": or("round", "up")?,
+            }),
+            "graduated" | "volume" => {
+                let unit = [("unit", "unit_amount"), ("flat", "flat_amount")];
+                json!({"type": kind, "tiers": tiers(&field("tiers"), "up_to", &unit)?})
+            }
+            "graduated_percentage" => {
+                let rate = [("rate_percent", "rate_percent"), ("flat", "flat_amount")];
+                json!({"type": kind, "tiers": tiers(&field("tiers"), "up_to", &rate)?})
+            }
+            "graduated_blocks" | "volume_blocks" => {
+                let block = [
+                    ("block_size", "block_size"),
+                    ("block_price", "block_amount"),
+                ];
+                json!({"type": kind, "tiers": tiers(&field("tiers"), "max_blocks", &block)?})
+            }
+            _ => return Ok(None),
+        }))
+    };
+    match document() {
+        Ok(Some(document)) => Some(serde_json::from_value(document).map_err(say)),
+        Ok(None) => None,
+        Err(why) => Some(Err(why)),
     }
-    Ok(open(tiers, "up_to"))
 }
 
-fn bound(tier: &Node<'_>, name: &str) -> Got<Option<String>> {
-    tier.field(name).opt().map(|bound| bound.text()).transpose()
-}
-
-/// Some sources end their last tier; "above the last bound stays on the last tier".
-fn open(mut tiers: Vec<Value>, bound: &str) -> Value {
+/// Tiers with a bound and fields under the crate's names. Some sources end their last tier, and
+/// say "above the last bound stays on the last tier".
+fn tiers(list: &Node<'_>, bound: &str, names: &[(&str, &str)]) -> Got<Value> {
+    let mut tiers = Vec::new();
+    for node in list.items()? {
+        let mut tier = json!({});
+        for (theirs, ours) in names.iter().chain(&[(bound, bound)]) {
+            if let Some(node) = node.field(theirs).opt() {
+                tier[ours] = node.text()?.into();
+            }
+        }
+        tiers.push(tier);
+    }
     if let Some(last) = tiers.last_mut() {
         last[bound] = Value::Null;
     }
-    tiers.into()
+    Ok(tiers.into())
 }
 
 fn exact(charge: &Charge) -> Got<Decimal> {
@@ -103,8 +96,7 @@ fn exact(charge: &Charge) -> Got<Decimal> {
 
 /// The quantity by a model: the exact amount, or the rounded one where that is what is expected,
 /// in the plain and in the prepared form.
-fn priced(case: &Case<'_>, document: impl FnOnce() -> Got<Value>) -> Outcome {
-    let model = model(document()?)?;
+fn priced(case: &Case<'_>, model: &PriceModel) -> Outcome {
     let currency = case.currency()?;
     let quantity = case.input("quantity").decimal()?;
     let charge = model.charge(quantity).map_err(say)?;
@@ -136,15 +128,16 @@ fn percentage(case: &Case<'_>) -> Outcome {
         node.map(|node| node.text()).transpose()
     };
     let free = case.input("free_events").opt();
-    let model = model(json!({
+    let document = json!({
         "type": "percentage",
         "rate_percent": case.input("rate_percent").text()?,
-        "fixed_amount": case.input("fixed_per_event").text()?,
+        "fixed_amount": optional("fixed_per_event")?,
         "free_transactions": free.map(|free| free.parse::<u64>()).transpose()?,
         "free_amount": optional("free_amount")?,
         "minimum_amount": optional("min_per_event")?,
         "maximum_amount": optional("max_per_event")?,
-    }))?;
+    });
+    let model: PriceModel = serde_json::from_value(document).map_err(say)?;
     let events = case.input("events").items()?;
     let events = events.iter().map(Node::decimal).collect::<Got<Vec<_>>>()?;
     let charge = model.charge_transactions(&events).map_err(say)?;

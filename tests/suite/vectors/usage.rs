@@ -2,15 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
 use tenantry::domain::metering::{Aggregation, Meter, MeterName, NewUsage, UsageRecord, aggregate};
 use tenantry::domain::money::{Currency, Money, Rounding};
-use tenantry::domain::pricing::{PriceModel, UnitPrice};
+use tenantry::domain::pricing::{PackagePrice, PriceModel, UnitPrice};
 use tenantry::domain::rerate::{Rerating, period_lines};
 use tenantry::domain::text::{UniqueValue, UsageKey};
 use tenantry::domain::time::Period;
 
-use super::price::{model, tiers};
+use super::price::model;
 use super::reader::{Case, Got, Is, Node, Outcome, say};
 
 pub(super) fn run(kind: &str, case: &Case<'_>) -> Option<Outcome> {
@@ -111,17 +110,8 @@ fn weighted_sum(case: &Case<'_>) -> Outcome {
 /// The price model inside of a case.
 fn model_of(node: &Node<'_>) -> Got<PriceModel> {
     let kind = node.field("type").text()?;
-    let document: Value = match kind.as_str() {
-        "per_unit" => json!({"type": kind, "unit_amount": node.field("unit").text()?}),
-        "graduated" | "volume" => json!({"type": kind, "tiers": tiers(node.field("tiers"))?}),
-        "package" => json!({
-            "type": kind,
-            "package_size": node.field("package_size").text()?,
-            "package_amount": node.field("package_price").text()?,
-        }),
-        other => return Err(format!("the model `{other}` is not known")),
-    };
-    model(document)
+    model(&kind, &|name| node.field(name))
+        .unwrap_or_else(|| Err(format!("the model `{kind}` is not known")))
 }
 
 fn cumulative(case: &Case<'_>) -> Outcome {
@@ -143,11 +133,9 @@ fn cumulative(case: &Case<'_>) -> Outcome {
 
 fn recompute(case: &Case<'_>) -> Outcome {
     let currency = case.currency()?;
-    let model = model(json!({
-        "type": "package",
-        "package_size": case.input("block_size").text()?,
-        "package_amount": case.input("block_price").text()?,
-    }))?;
+    let size = case.input("block_size").decimal()?;
+    let block = PackagePrice::new(size, case.input("block_price").decimal()?);
+    let model = PriceModel::Package(block.map_err(say)?);
     let rerating = Rerating::new(&model, currency, Rounding::HalfUp);
     let mut additional = Vec::new();
     for period in case.input("periods").items()? {
