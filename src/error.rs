@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::access::Denied;
+use crate::domain::catalogue::CatalogueError;
 use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
 use crate::domain::metering::MeteringError;
@@ -102,6 +103,9 @@ pub enum Error {
     /// A broken rule about metering.
     #[error(transparent)]
     Metering(#[from] MeteringError),
+    /// A broken rule about plans and prices.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// A message that cannot be published.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -134,9 +138,11 @@ impl Error {
             Self::Stale { .. } => ErrorKind::Stale,
             Self::Denied(_) => ErrorKind::Forbidden,
             Self::OutsideWindow { .. } => ErrorKind::Invalid,
-            Self::Text(_) | Self::Document(_) | Self::Cursor(_) | Self::Message(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Text(_)
+            | Self::Document(_)
+            | Self::Cursor(_)
+            | Self::Catalogue(_)
+            | Self::Message(_) => ErrorKind::Invalid,
             Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
             | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,

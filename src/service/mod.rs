@@ -6,6 +6,7 @@
 
 mod access;
 mod analytics;
+mod catalogue;
 mod concurrent;
 mod executions;
 mod metering;
@@ -22,6 +23,7 @@ mod workflows;
 use std::sync::Arc;
 
 pub use analytics::Analytics;
+pub use catalogue::{Catalogue, ImportedPlan, OverrideSet, PriceSet, Published};
 pub use executions::Executions;
 pub use metering::Metering;
 pub use outbox::Outbox;
@@ -90,6 +92,12 @@ impl Tenantry {
     #[must_use]
     pub fn metering(&self) -> Metering {
         Metering::new(Arc::clone(&self.store))
+    }
+
+    /// What is sold: plans and prices.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue::new(Arc::clone(&self.store))
     }
 
     /// Messages: written, remembered, and what an operator does about those that fail.

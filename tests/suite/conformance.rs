@@ -73,4 +73,6 @@ areas! {
     relay,
     metering,
     meters,
+    catalogue,
+    prices,
 }

@@ -12,6 +12,7 @@
 )]
 
 mod analytics;
+mod catalogue;
 mod execution_attachments;
 mod execution_lists;
 mod executions;
@@ -19,6 +20,7 @@ mod fixture;
 mod metering;
 mod meters;
 mod outbox;
+mod prices;
 mod relay;
 mod roles;
 mod sources;
@@ -91,6 +93,8 @@ pub fn cases() -> Vec<Case> {
         relay::cases(),
         metering::cases(),
         meters::cases(),
+        catalogue::cases(),
+        prices::cases(),
     ]
     .into_iter()
     .flatten()

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tenantry::domain::access::Permission;
 use tenantry::domain::analytics::{EventData, EventType, NewEvent};
+use tenantry::domain::catalogue::CatalogueDocument;
 use tenantry::domain::execution::{ErrorEntry, ExecutionMode, ExecutionReport, ExecutionStatus};
 use tenantry::domain::identity::{NewUser, Role, RoleName};
 use tenantry::domain::ids::SourceId;
@@ -40,6 +41,7 @@ pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     let source = workflows(app, &owner, name).await;
     executions(app, &owner, source, name).await;
     usage(app, &system, name).await;
+    prices(app, &system, name).await;
     messages(app, &system, name).await;
     system
 }
@@ -129,6 +131,25 @@ async fn usage(app: &Tenantry, system: &Context, name: &str) {
         .unwrap();
     app.analytics()
         .record_platform(&PlatformContext::system(), &[event])
+        .await
+        .unwrap();
+}
+
+/// A plan with a price in the book, and another price for this tenant.
+async fn prices(app: &Tenantry, system: &Context, name: &str) {
+    let document = format!(
+        r#"{{"plans": [{{"code": "plan of {name}", "name": "Plan", "interval": "month",
+            "charges": [{{"code": "base", "name": "Base", "kind": "recurring",
+                "prices": {{"EUR": {{"model": {{"type": "flat", "amount": "9"}}}}}}}}]}}]}}"#
+    );
+    let mut document = CatalogueDocument::from_json(&document).unwrap();
+    let operator = PlatformContext::system();
+    app.catalogue().import(&operator, &document).await.unwrap();
+    let plan = document.plans.remove(0);
+    let mut terms = plan.prices[0].terms.clone();
+    terms.model = serde_json::from_value(json!({"type": "flat", "amount": "7"})).unwrap();
+    app.catalogue()
+        .set_override(&operator, system.tenant(), &plan.code, &terms, None)
         .await
         .unwrap();
 }
