@@ -12,21 +12,15 @@ use crate::domain::proration::ProrationPolicy;
 use crate::domain::time::micros;
 
 /// When a change counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum When {
-    /// At once: the rest of the period is credited and charged by this policy.
-    Now(ProrationPolicy),
+    /// At once: the rest of the period is credited and charged. The default.
+    #[default]
+    Now,
     /// When the next period begins.
     PeriodEnd,
-}
-
-/// At once, to the second.
-impl Default for When {
-    fn default() -> Self {
-        Self::Now(ProrationPolicy::Second)
-    }
 }
 
 type Changed = Result<Option<SubscriptionChange>, SubscriptionError>;

@@ -270,6 +270,18 @@ impl Subscription {
         )))
     }
 
+    /// The subscription with other metadata; `None` if it has these.
+    #[must_use]
+    pub fn described(&self, metadata: Document, now: DateTime<Utc>) -> Option<SubscriptionChange> {
+        (metadata != self.metadata).then(|| {
+            let next = Self {
+                metadata,
+                ..self.touched(now)
+            };
+            SubscriptionChange::of(next, SubscriptionEvent::Updated)
+        })
+    }
+
     fn add_coupon(&mut self, coupon: Coupon, from: DateTime<Utc>) -> Result<(), SubscriptionError> {
         let count = self.coupons.len() + 1;
         if count > Self::MAX_COUPONS {

@@ -42,6 +42,7 @@
 //!   is resumed later, a period begins that lasts until the next boundary.
 //! - An end that falls on a boundary goes before the renewal.
 
+mod act;
 mod change;
 mod entity;
 mod error;
@@ -53,6 +54,7 @@ mod tests;
 mod transition;
 mod upcoming;
 
+pub use act::{NewSubscription, SubscriptionAct};
 pub use change::When;
 pub use entity::{
     AppliedCoupon, FirstPayment, PendingChange, PendingPlan, StartTerms, StripeCustomerId,
