@@ -10,6 +10,7 @@ use crate::domain::metering::MeteringError;
 use crate::domain::outbox::MessageError;
 use crate::domain::page::CursorError;
 use crate::domain::source::SourceError;
+use crate::domain::subscription::SubscriptionError;
 use crate::domain::tenancy::TenancyError;
 use crate::domain::text::TextError;
 use crate::domain::workflow::WorkflowError;
@@ -106,6 +107,9 @@ pub enum Error {
     /// A broken rule about plans and prices.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// A broken rule about subscriptions.
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionError),
     /// A message that cannot be published.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -142,6 +146,7 @@ impl Error {
             | Self::Document(_)
             | Self::Cursor(_)
             | Self::Catalogue(_)
+            | Self::Subscription(_)
             | Self::Message(_) => ErrorKind::Invalid,
             Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
             | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,

@@ -64,7 +64,7 @@ impl CatalogueTable {
         self.plans.get(code).map(|plan| Plan::clone(plan))
     }
 
-    fn version(&self, id: PlanVersionId) -> Option<PlanVersion> {
+    pub(super) fn version(&self, id: PlanVersionId) -> Option<PlanVersion> {
         self.versions
             .get(&id)
             .map(|version| PlanVersion::clone(version))

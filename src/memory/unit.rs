@@ -16,8 +16,8 @@ use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
     AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, PlanRepo, PriceOverrideRepo,
-    RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo, Tx, UnitOfWork,
-    UsageRepo, UserRepo, Window, WorkflowRepo,
+    RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, SubscriptionRepo, TenantRepo,
+    Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One unit of work of one tenant.
@@ -182,6 +182,10 @@ impl Tx for MemoryTx {
     }
 
     fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo {
+        self
+    }
+
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionRepo {
         self
     }
 }

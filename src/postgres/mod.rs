@@ -33,6 +33,8 @@ mod session;
 mod sources;
 mod statement;
 mod streams;
+mod subscription_rows;
+mod subscriptions;
 mod tenants;
 mod unit;
 mod usage_totals;

@@ -14,6 +14,7 @@ mod outbox;
 mod relay;
 mod roles;
 mod sources;
+mod subscriptions;
 mod sync;
 mod tenants;
 mod users;
@@ -30,6 +31,7 @@ pub use outbox::Outbox;
 pub use relay::{PublishError, Publisher, Relay, RelayReport};
 pub use roles::Roles;
 pub use sources::{IssuedSecret, Sources};
+pub use subscriptions::{RenewalReport, SubscriptionOutcome, Subscriptions};
 pub use sync::{SyncPolicy, UnknownWorkflow};
 pub use tenants::{TenantChange, Tenants};
 pub use users::Users;
@@ -109,6 +111,12 @@ impl Tenantry {
     /// A relay that hands the messages of all tenants to a publisher of the host's.
     pub fn relay(&self, publisher: Arc<dyn Publisher>) -> Relay {
         Relay::new(Arc::clone(&self.store), publisher)
+    }
+
+    /// Subscriptions: begun, changed, renewed and ended.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        Subscriptions::new(Arc::clone(&self.store))
     }
 
     /// Users: people of a tenant, from the first day to the erasure.

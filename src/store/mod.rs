@@ -42,6 +42,7 @@ mod retry;
 mod roles;
 mod runtime;
 mod sources;
+mod subscriptions;
 mod tenants;
 mod users;
 mod workflows;
@@ -69,6 +70,7 @@ pub use runtime::{
     YieldSleeper, unit_time,
 };
 pub use sources::SourceRepo;
+pub use subscriptions::{DueSubscription, SubscriptionDirectory, SubscriptionRepo};
 pub use tenants::{TenantDirectory, TenantRepo};
 pub use users::UserRepo;
 pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
@@ -115,6 +117,8 @@ pub trait Tx: Send {
     fn plans(&mut self) -> &mut dyn PlanRepo;
     /// The tenant's own prices.
     fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo;
+    /// The tenant's subscriptions.
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
@@ -148,6 +152,8 @@ pub trait PlatformUnit: Send {
     fn relay(&mut self) -> &mut dyn RelayRepo;
     /// What is sold.
     fn catalogue(&mut self) -> &mut dyn CatalogueRepo;
+    /// All tenants' subscriptions.
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionDirectory;
     /// The trail of what belongs to no tenant.
     fn audit(&mut self) -> &mut dyn PlatformAuditRepo;
 
