@@ -19,6 +19,8 @@ mod error;
 mod executions;
 mod health;
 mod join;
+mod limit_sums;
+mod limits;
 mod metering;
 mod meters;
 mod migrate;

@@ -8,6 +8,8 @@ mod access;
 mod analytics;
 mod concurrent;
 mod executions;
+mod limit_notes;
+mod limits;
 mod metering;
 mod outbox;
 mod relay;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 pub use analytics::Analytics;
 pub use executions::Executions;
+pub use limits::{LimitStatus, Limits};
 pub use metering::Metering;
 pub use outbox::Outbox;
 pub use relay::{PublishError, Publisher, Relay, RelayReport};
@@ -90,6 +93,12 @@ impl Tenantry {
     #[must_use]
     pub fn metering(&self) -> Metering {
         Metering::new(Arc::clone(&self.store))
+    }
+
+    /// Limits: reserved, committed, told.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::new(Arc::clone(&self.store))
     }
 
     /// Messages: written, remembered, and what an operator does about those that fail.

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::access::authorize;
 use super::executions::Executions;
+use super::limit_notes::{Followed, new_ones, note, release};
 use crate::domain::access::Permission;
 use crate::domain::analytics::{AnalyticsEvent, EventData, EventType};
 use crate::domain::context::Context;
@@ -18,6 +19,7 @@ use crate::domain::execution::{
     Writes,
 };
 use crate::domain::ids::{SourceId, UserId, WorkflowId};
+use crate::domain::limits::CountedRows;
 use crate::domain::metering::UsageRecord;
 use crate::domain::outbox::OutboxMessage;
 use crate::domain::text::ExternalId;
@@ -164,6 +166,7 @@ impl Executions {
             }
         }
         if !missing.is_empty() {
+            note(tx, CountedRows::Workflows, missing.len() as u64).await?;
             ids.extend(by_external(tx.workflows().ensure_external(&missing).await?));
         }
         for external in wanted.into_keys() {
@@ -261,21 +264,25 @@ async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> 
         }
     }
     if !ended.is_empty() {
-        announce(tx, &ended).await?;
+        announce(tx, reports, &ended).await?;
     }
     Ok(SyncReport::new(outcomes))
 }
 
 /// What follows from an execution's end: usage, one event, one message.
-async fn announce(tx: &mut dyn Tx, ended: &[Ended]) -> Result<()> {
+async fn announce(tx: &mut dyn Tx, reports: &[ExecutionReport], ended: &[Ended]) -> Result<()> {
     let at = |execution: &Execution| execution.finished_at.unwrap_or(execution.started_at);
     let now = tx.now();
     let (mut usage, mut events, mut messages) = (Vec::new(), Vec::new(), Vec::new());
+    let mut reserved = Vec::new();
     for Ended {
         execution,
         completed,
+        place,
     } in ended
     {
+        let report = reports.get(*place);
+        reserved.extend(report.into_iter().flat_map(|report| report.reservations()));
         for reading in &completed.usage {
             usage.push(UsageRecord::of_execution(execution, reading, now));
         }
@@ -292,10 +299,20 @@ async fn announce(tx: &mut dyn Tx, ended: &[Ended]) -> Result<()> {
         });
         messages.push(OutboxMessage::execution_complete(execution));
     }
+    let followed = Followed::open(tx, usage.iter()).await?;
+    let mut recorded = Vec::new();
     if !usage.is_empty() {
-        tx.usage().record(&usage).await?;
+        recorded = tx.usage().record(&usage).await?;
     }
     tx.events().append(&events).await?;
     tx.outbox().enqueue(&messages).await?;
-    Ok(())
+    // What was reserved for a run gives way to what the run used. Counters come last: whoever
+    // needs them next waits until this unit ends.
+    if !reserved.is_empty() {
+        release(tx, &reserved).await?;
+    }
+    match followed {
+        Some(followed) => followed.moved(tx, new_ones(&usage, &recorded)).await,
+        None => Ok(()),
+    }
 }

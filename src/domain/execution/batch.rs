@@ -79,6 +79,8 @@ pub struct Ended {
     pub execution: Execution,
     /// What follows.
     pub completed: Completed,
+    /// The place in the batch of the report that told of the end.
+    pub place: usize,
 }
 
 /// One execution that the batch is about.
@@ -280,6 +282,7 @@ impl<'r> Batch<'r> {
                 let end = Ended {
                     execution,
                     completed,
+                    place,
                 };
                 ended.push((place, end));
             }
