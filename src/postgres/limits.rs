@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::error::corrupt;
-use super::platform::PgPlatform;
 use super::unit::PgTx;
 use crate::domain::catalogue::{Entitlement, LimitName};
 use crate::domain::ids::ReservationId;
@@ -23,8 +22,8 @@ use crate::domain::limits::{
 use crate::domain::tenancy::time_zone;
 use crate::domain::text::TextError;
 use crate::store::{
-    Admission, Counter, Drift, LimitRepo, LimitUse, ReservationSweep, RowAdmission, Settled,
-    StoreError, StoreErrorKind, StoreResult, Swept, TenantRepo,
+    Admission, Counter, Drift, LimitRepo, LimitUse, RowAdmission, Settled, StoreError,
+    StoreErrorKind, StoreResult, TenantRepo,
 };
 
 /// The thresholds there are, as the table has them.
@@ -114,6 +113,18 @@ impl ChangeRow {
         }))
     }
 }
+
+/// What is to be added to a counter.
+#[derive(Debug, Default)]
+struct Move {
+    used: i64,
+    reserved: i64,
+    /// What thresholds are shares of.
+    base: Option<i64>,
+}
+
+/// By limit and window: the order in which counters are locked.
+type Moves<'m> = BTreeMap<(&'m str, DateTime<Utc>), Move>;
 
 pub(super) fn span_of(
     operation: &'static str,
@@ -239,6 +250,63 @@ impl PgTx<'_> {
                 used,
             })
             .collect())
+    }
+
+    /// Moves counters that are open, in the order of their keys, and tells the thresholds that
+    /// this crosses.
+    async fn move_counters(
+        &mut self,
+        operation: &'static str,
+        moves: &Moves<'_>,
+    ) -> StoreResult<Vec<ChangeRow>> {
+        let (tenant, now) = (self.tenant(), self.now);
+        let (names, starts): (Vec<&str>, Vec<_>) = moves.keys().copied().unzip();
+        let used: Vec<i64> = moves.values().map(|change| change.used).collect();
+        let reserved: Vec<i64> = moves.values().map(|change| change.reserved).collect();
+        let bases: Vec<Option<i64>> = moves.values().map(|change| change.base).collect();
+        let changed = sqlx::query_as!(
+            ChangeRow,
+            r#"WITH locked AS (
+                SELECT c.limit_name, c.window_start, c.used AS former, m.used, m.reserved, m.base
+                FROM tenantry.limit_counters c
+                JOIN UNNEST($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::bigint[])
+                    AS m (limit_name, window_start, used, reserved, base)
+                    ON m.limit_name = c.limit_name AND m.window_start = c.window_start
+                WHERE c.tenant_id = $1
+                ORDER BY c.limit_name, c.window_start FOR UPDATE OF c),
+            changed AS (
+                UPDATE tenantry.limit_counters c SET
+                    used = greatest(c.used + l.used, 0),
+                    reserved = greatest(c.reserved + l.reserved, 0)
+                FROM locked l
+                WHERE c.tenant_id = $1 AND c.limit_name = l.limit_name
+                    AND c.window_start = l.window_start
+                RETURNING c.limit_name, c.window_start, l.former, c.used, l.base),
+            told AS (
+                INSERT INTO tenantry.limit_thresholds
+                    (tenant_id, limit_name, window_start, percent, bound, used, crossed_at)
+                SELECT $1, c.limit_name, c.window_start, p, c.base, c.used, $8
+                FROM changed c, UNNEST($7::smallint[]) p
+                WHERE c.former::numeric * 100 < c.base::numeric * p
+                    AND c.used::numeric * 100 >= c.base::numeric * p
+                ON CONFLICT DO NOTHING
+                RETURNING limit_name, window_start, percent)
+            SELECT c.limit_name, c.window_start, c.used, c.base AS "bound?", t.percent AS "percent?"
+            FROM changed c LEFT JOIN told t
+                ON t.limit_name = c.limit_name AND t.window_start = c.window_start
+            ORDER BY c.limit_name, c.window_start, t.percent"#,
+            tenant,
+            &names as &[&str],
+            &starts,
+            &used,
+            &reserved,
+            &bases as &[Option<i64>],
+            &percents(),
+            now,
+        )
+        .fetch_all(self.session.run(operation)?)
+        .await;
+        self.session.check(operation, changed)
     }
 
     fn crossings(
@@ -384,7 +452,7 @@ impl LimitRepo for PgTx<'_> {
         bounds: &[Bounds],
     ) -> StoreResult<Settled> {
         const OPERATION: &str = "limits.settle";
-        let (tenant, now) = (self.tenant(), self.now);
+        let tenant = self.tenant();
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         let statements = self.session.run(OPERATION)?;
         if ids.is_empty() {
@@ -413,61 +481,21 @@ impl LimitRepo for PgTx<'_> {
             let of_limit = bounds.iter().find(|bounds| bounds.limit == *limit);
             of_limit.and_then(Bounds::base).map(stored)
         };
-        let mut sums: BTreeMap<(&str, DateTime<Utc>), (i64, Option<i64>)> = BTreeMap::new();
+        let mut moves = Moves::new();
         for settled in &reservations {
             let counter = (settled.limit.as_str(), settled.window_start);
-            let sum = sums.entry(counter).or_insert((0, base(&settled.limit)));
-            sum.0 = sum.0.saturating_add(stored(settled.amount));
+            let amount = stored(settled.amount);
+            let change = moves.entry(counter).or_default();
+            change.reserved = change.reserved.saturating_sub(amount);
+            if into == Settlement::Commit {
+                change.used = change.used.saturating_add(amount);
+                change.base = base(&settled.limit);
+            }
         }
-        if sums.is_empty() {
+        if moves.is_empty() {
             return Ok(Settled::default());
         }
-        let (names, starts): (Vec<&str>, Vec<_>) = sums.keys().copied().unzip();
-        let (amounts, bases): (Vec<i64>, Vec<Option<i64>>) = sums.values().copied().unzip();
-        let changed = sqlx::query_as!(
-            ChangeRow,
-            r#"WITH sums AS (
-                SELECT * FROM UNNEST($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[])
-                    AS s (limit_name, window_start, amount, base)),
-            locked AS (
-                SELECT c.limit_name, c.window_start, c.used, s.amount, s.base
-                FROM tenantry.limit_counters c JOIN sums s
-                    ON s.limit_name = c.limit_name AND s.window_start = c.window_start
-                WHERE c.tenant_id = $1
-                ORDER BY c.limit_name, c.window_start FOR UPDATE OF c),
-            changed AS (
-                UPDATE tenantry.limit_counters c SET
-                    reserved = greatest(c.reserved - l.amount, 0),
-                    used = c.used + CASE WHEN $6 THEN l.amount ELSE 0 END
-                FROM locked l
-                WHERE c.tenant_id = $1 AND c.limit_name = l.limit_name
-                    AND c.window_start = l.window_start
-                RETURNING c.limit_name, c.window_start, l.used AS former, c.used, l.base),
-            told AS (
-                INSERT INTO tenantry.limit_thresholds
-                    (tenant_id, limit_name, window_start, percent, bound, used, crossed_at)
-                SELECT $1, c.limit_name, c.window_start, p, c.base, c.used, $8
-                FROM changed c, UNNEST($7::smallint[]) p
-                WHERE c.former::numeric * 100 < c.base::numeric * p
-                    AND c.used::numeric * 100 >= c.base::numeric * p
-                ON CONFLICT DO NOTHING
-                RETURNING limit_name, window_start, percent)
-            SELECT c.limit_name, c.window_start, c.used, c.base AS "bound?", t.percent AS "percent?"
-            FROM changed c LEFT JOIN told t
-                ON t.limit_name = c.limit_name AND t.window_start = c.window_start
-            ORDER BY c.limit_name, c.window_start, t.percent"#,
-            tenant,
-            &names as &[&str],
-            &starts,
-            &amounts,
-            &bases as &[Option<i64>],
-            into == Settlement::Commit,
-            &percents(),
-            now,
-        )
-        .fetch_all(self.session.run(OPERATION)?)
-        .await;
-        let changed = self.session.check(OPERATION, changed)?;
+        let changed = self.move_counters(OPERATION, &moves).await?;
         let crossings = self.crossings(OPERATION, &changed)?;
         Ok(Settled {
             reservations,
@@ -477,69 +505,23 @@ impl LimitRepo for PgTx<'_> {
 
     async fn record(&mut self, uses: &[LimitUse]) -> StoreResult<Vec<Crossing>> {
         const OPERATION: &str = "limits.record";
-        let (tenant, now) = (self.tenant(), self.now);
-        let statements = self.session.run(OPERATION)?;
         if uses.is_empty() {
-            return Ok(Vec::new());
+            return self.session.run(OPERATION).map(|_| Vec::new());
         }
-        let mut sums: BTreeMap<(&str, DateTime<Utc>), (i64, Option<i64>)> = BTreeMap::new();
+        let mut moves = Moves::new();
         for used in uses {
             let counter = (used.span.limit.as_str(), used.span.start);
-            let sum = sums.entry(counter).or_default();
-            *sum = (
-                sum.0.saturating_add(used.amount),
-                sum.1.max(used.base.map(stored)),
-            );
+            let change = moves.entry(counter).or_default();
+            change.used = change.used.saturating_add(used.amount);
+            change.base = change.base.max(used.base.map(stored));
         }
-        let (names, starts): (Vec<&str>, Vec<_>) = sums.keys().copied().unzip();
-        let (amounts, bases): (Vec<i64>, Vec<Option<i64>>) = sums.values().copied().unzip();
-        let changed = sqlx::query_as!(
-            ChangeRow,
-            r#"WITH sums AS (
-                SELECT * FROM UNNEST($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[])
-                    AS s (limit_name, window_start, amount, base)),
-            locked AS (
-                SELECT c.limit_name, c.window_start, c.used, s.amount, s.base
-                FROM tenantry.limit_counters c JOIN sums s
-                    ON s.limit_name = c.limit_name AND s.window_start = c.window_start
-                WHERE c.tenant_id = $1
-                ORDER BY c.limit_name, c.window_start FOR UPDATE OF c),
-            changed AS (
-                UPDATE tenantry.limit_counters c SET used = greatest(c.used + l.amount, 0)
-                FROM locked l
-                WHERE c.tenant_id = $1 AND c.limit_name = l.limit_name
-                    AND c.window_start = l.window_start
-                RETURNING c.limit_name, c.window_start, l.used AS former, c.used, l.base),
-            told AS (
-                INSERT INTO tenantry.limit_thresholds
-                    (tenant_id, limit_name, window_start, percent, bound, used, crossed_at)
-                SELECT $1, c.limit_name, c.window_start, p, c.base, c.used, $7
-                FROM changed c, UNNEST($6::smallint[]) p
-                WHERE c.former::numeric * 100 < c.base::numeric * p
-                    AND c.used::numeric * 100 >= c.base::numeric * p
-                ON CONFLICT DO NOTHING
-                RETURNING limit_name, window_start, percent)
-            SELECT c.limit_name, c.window_start, c.used, c.base AS "bound?", t.percent AS "percent?"
-            FROM changed c LEFT JOIN told t
-                ON t.limit_name = c.limit_name AND t.window_start = c.window_start
-            ORDER BY c.limit_name, c.window_start, t.percent"#,
-            tenant,
-            &names as &[&str],
-            &starts,
-            &amounts,
-            &bases as &[Option<i64>],
-            &percents(),
-            now,
-        )
-        .fetch_all(statements)
-        .await;
-        let changed = self.session.check(OPERATION, changed)?;
+        let changed = self.move_counters(OPERATION, &moves).await?;
         let mut counters: Vec<_> = changed
             .iter()
             .map(|c| (&c.limit_name, c.window_start))
             .collect();
         counters.dedup();
-        if counters.len() < sums.len() {
+        if counters.len() < moves.len() {
             let missing = StoreError::new(StoreErrorKind::NotFound, OPERATION);
             return self
                 .session
@@ -617,8 +599,9 @@ impl LimitRepo for PgTx<'_> {
         const OPERATION: &str = "limits.expire";
         let (tenant, now) = (self.tenant(), self.now);
         // Whoever settles a reservation has it locked and waits for the counter next: to wait for
-        // the reservation here, with the counter locked, would be a deadlock.
-        let freed = sqlx::query_scalar!(
+        // the reservation here, with the counter locked, would be a deadlock. To go on without it
+        // would be to refuse what is about to be given back.
+        let row = sqlx::query!(
             r#"WITH due AS (
                 SELECT id FROM tenantry.limit_reservations
                 WHERE tenant_id = $1 AND limit_name = $2 AND window_start = $3
@@ -627,13 +610,17 @@ impl LimitRepo for PgTx<'_> {
             ended AS (
                 UPDATE tenantry.limit_reservations r SET state = 'expired' FROM due d
                 WHERE r.tenant_id = $1 AND r.id = d.id RETURNING r.amount),
-            total AS (SELECT coalesce(sum(amount), 0)::bigint AS amount FROM ended),
+            total AS (SELECT coalesce(sum(amount), 0)::bigint AS amount, count(*) AS ended FROM ended),
             counter AS (
                 UPDATE tenantry.limit_counters c
                 SET reserved = greatest(c.reserved - t.amount, 0) FROM total t
                 WHERE c.tenant_id = $1 AND c.limit_name = $2 AND c.window_start = $3
                     AND t.amount > 0)
-            SELECT amount AS "amount!" FROM total"#,
+            SELECT t.amount AS "amount!", t.ended < (
+                SELECT count(*) FROM tenantry.limit_reservations
+                WHERE tenant_id = $1 AND limit_name = $2 AND window_start = $3
+                    AND state = 'held' AND expires_at <= $4) AS "skipped!"
+            FROM total t"#,
             tenant,
             span.limit.as_str(),
             span.start,
@@ -641,7 +628,12 @@ impl LimitRepo for PgTx<'_> {
         )
         .fetch_one(self.session.run(OPERATION)?)
         .await;
-        self.session.check(OPERATION, freed).map(number)
+        let row = self.session.check(OPERATION, row)?;
+        self.session.keep(if row.skipped {
+            Err(StoreError::new(StoreErrorKind::Conflict, OPERATION))
+        } else {
+            Ok(number(row.amount))
+        })
     }
 
     async fn reconcile(&mut self, spans: &[LimitSpan]) -> StoreResult<Vec<Drift>> {
@@ -650,58 +642,5 @@ impl LimitRepo for PgTx<'_> {
         spans.sort_unstable();
         spans.dedup();
         self.reconcile_counters(OPERATION, &spans).await
-    }
-}
-
-#[async_trait]
-impl ReservationSweep for PgPlatform {
-    async fn sweep(&mut self, limit: usize) -> StoreResult<Swept> {
-        const OPERATION: &str = "reservations.sweep";
-        let now = self.now;
-        let old = now - TimeDelta::hours(Reservation::KEPT_HOURS);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let expired = sqlx::query_scalar!(
-            r#"WITH due AS (
-                SELECT tenant_id, id FROM tenantry.limit_reservations
-                WHERE state = 'held' AND expires_at <= $1
-                ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-            ended AS (
-                UPDATE tenantry.limit_reservations r SET state = 'expired' FROM due d
-                WHERE r.tenant_id = d.tenant_id AND r.id = d.id
-                RETURNING r.tenant_id, r.limit_name, r.window_start, r.amount),
-            sums AS (
-                SELECT tenant_id, limit_name, window_start, sum(amount)::bigint AS amount
-                FROM ended GROUP BY tenant_id, limit_name, window_start),
-            locked AS (
-                SELECT c.tenant_id, c.limit_name, c.window_start, s.amount
-                FROM tenantry.limit_counters c JOIN sums s ON s.tenant_id = c.tenant_id
-                    AND s.limit_name = c.limit_name AND s.window_start = c.window_start
-                ORDER BY c.tenant_id, c.limit_name, c.window_start FOR UPDATE OF c),
-            counters AS (
-                UPDATE tenantry.limit_counters c
-                SET reserved = greatest(c.reserved - l.amount, 0) FROM locked l
-                WHERE c.tenant_id = l.tenant_id AND c.limit_name = l.limit_name
-                    AND c.window_start = l.window_start)
-            SELECT count(*) AS "count!" FROM ended"#,
-            now,
-            limit,
-        )
-        .fetch_one(self.session.run(OPERATION)?)
-        .await;
-        let expired = number(self.session.check(OPERATION, expired)?);
-        let gone = sqlx::query!(
-            "WITH old AS (
-                SELECT tenant_id, id FROM tenantry.limit_reservations
-                WHERE expires_at <= $1
-                ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-            DELETE FROM tenantry.limit_reservations r USING old o
-            WHERE r.tenant_id = o.tenant_id AND r.id = o.id",
-            old,
-            limit,
-        )
-        .execute(self.session.run(OPERATION)?)
-        .await;
-        let forgotten = self.session.check(OPERATION, gone)?.rows_affected();
-        Ok(Swept { expired, forgotten })
     }
 }

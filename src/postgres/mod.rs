@@ -29,6 +29,7 @@ mod outbox;
 mod platform;
 mod price_rows;
 mod relay;
+mod reservations;
 mod role;
 mod roles;
 mod session;

@@ -160,7 +160,10 @@ pub trait LimitRepo: Send {
     async fn counters(&mut self, spans: &[LimitSpan]) -> StoreResult<Vec<Counter>>;
 
     /// Gives back what the reservations of a counter hold that nobody settled in time, and answers
-    /// how much that is. One that another unit is settling just now is left to it.
+    /// how much that is.
+    ///
+    /// # Errors
+    /// `Conflict` when another unit is settling one of them just now: the whole unit runs again.
     async fn expire(&mut self, span: &LimitSpan) -> StoreResult<u64>;
 
     /// Brings open counters in line with the rows: what is reserved with the reservations that are

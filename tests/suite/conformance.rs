@@ -73,4 +73,5 @@ areas! {
     relay,
     metering,
     meters,
+    limits,
 }

@@ -16,6 +16,7 @@ mod execution_attachments;
 mod execution_lists;
 mod executions;
 mod fixture;
+mod limits;
 mod metering;
 mod meters;
 mod outbox;
@@ -91,6 +92,7 @@ pub fn cases() -> Vec<Case> {
         relay::cases(),
         metering::cases(),
         meters::cases(),
+        limits::cases(),
     ]
     .into_iter()
     .flatten()

@@ -8,6 +8,8 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tenantry::domain::access::Permission;
 use tenantry::domain::analytics::{EventData, EventType, NewEvent};
+use tenantry::domain::billing_cycle::{Interval, IntervalUnit};
+use tenantry::domain::catalogue::{Limit, LimitName, Plan, PlanDefinition};
 use tenantry::domain::execution::{ErrorEntry, ExecutionMode, ExecutionReport, ExecutionStatus};
 use tenantry::domain::identity::{NewUser, Role, RoleName};
 use tenantry::domain::ids::SourceId;
@@ -16,7 +18,7 @@ use tenantry::domain::metering::{Aggregation, Meter, MeterName, NewUsage};
 use tenantry::domain::outbox::{MessageKey, MessageKind, MessagePayload, OutboxMessage};
 use tenantry::domain::payload::{Payload, PayloadPolicy};
 use tenantry::domain::tenancy::{DomainName, NewTenant};
-use tenantry::domain::text::{Email, ExternalId, Name, Subject, UsageKey};
+use tenantry::domain::text::{Email, ExternalId, Name, PlanCode, Subject, UsageKey};
 use tenantry::domain::workflow::{NewWorkflow, WorkflowDefinition, WorkflowSnapshot};
 use tenantry::service::{Delivery, PublishError, Publisher};
 use tenantry::{Context, PlatformContext, Tenantry};
@@ -30,6 +32,7 @@ const NODES: &str = r#"{"nodes": [], "connections": {}}"#;
 pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     let mut new = NewTenant::named(name).unwrap();
     new.domain = Some(DomainName::new(&format!("{name}.example")).unwrap());
+    new.plan = plan(app, name).await;
     let tenant = app
         .tenants()
         .create(&PlatformContext::system(), new)
@@ -41,7 +44,34 @@ pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     executions(app, &owner, source, name).await;
     usage(app, &system, name).await;
     messages(app, &system, name).await;
+    limits(app, &system, name).await;
     system
+}
+
+/// A limit of the tenant's own plan: a threshold that was told, and something reserved.
+async fn limits(app: &Tenantry, system: &Context, name: &str) {
+    let limit = LimitName::new(&format!("exports-{name}")).unwrap();
+    let limits = app.limits();
+    limits.record(system, &limit, 900).await.unwrap();
+    let minutes = TimeDelta::minutes(5);
+    limits.reserve(system, &limit, 1, minutes).await.unwrap();
+}
+
+/// A plan of one tenant alone, with a limit of the tenant's name.
+async fn plan(app: &Tenantry, name: &str) -> PlanCode {
+    let interval = Interval::new(IntervalUnit::Month, 1).unwrap();
+    let mut definition = PlanDefinition::new(Name::new(name).unwrap(), interval);
+    let limit = LimitName::new(&format!("exports-{name}")).unwrap();
+    let bound = 1_000 + name.len() as u64;
+    definition.limits.insert(limit, Limit::hard(bound));
+    let operator = PlatformContext::system();
+    let mut unit = app.store().begin_platform(&operator).await.unwrap();
+    let (id, version, now) = (unit.ids().fresh(), unit.ids().fresh(), unit.now());
+    let code = PlanCode::new(&format!("plan of {name}")).unwrap();
+    let (plan, version) = Plan::create(id, version, code.clone(), definition, now).unwrap();
+    unit.catalogue().insert(&plan, &version).await.unwrap();
+    unit.commit().await.unwrap();
+    code
 }
 
 /// An owner, who gives somebody else a role of the tenant's own. Answers the owner.
