@@ -149,7 +149,8 @@ CREATE TABLE tenantry.price_book (
     CHECK (minimum <= maximum),
     CONSTRAINT price_book_charge FOREIGN KEY (plan_version_id, charge)
         REFERENCES tenantry.plan_charges (plan_version_id, code),
-    CONSTRAINT price_book_stripe_price UNIQUE (stripe_price_id),
+    -- Two versions of a plan can share a price at Stripe; within one it is one price.
+    CONSTRAINT price_book_stripe_price UNIQUE (plan_version_id, stripe_price_id),
     -- Of a charge in a currency, one price at any instant.
     CONSTRAINT price_book_one_at_a_time EXCLUDE USING gist (
         tenantry.text_range(

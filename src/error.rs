@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::access::Denied;
+use crate::domain::catalogue::CatalogueError;
 use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
 use crate::domain::limits::LimitError;
@@ -10,6 +11,7 @@ use crate::domain::metering::MeteringError;
 use crate::domain::outbox::MessageError;
 use crate::domain::page::CursorError;
 use crate::domain::source::SourceError;
+use crate::domain::subscription::SubscriptionError;
 use crate::domain::tenancy::TenancyError;
 use crate::domain::text::TextError;
 use crate::domain::workflow::WorkflowError;
@@ -106,6 +108,12 @@ pub enum Error {
     /// A limit that would be exceeded, or a broken rule about limits.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// A broken rule about plans and prices.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// A broken rule about subscriptions.
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionError),
     /// A message that cannot be published.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -138,9 +146,12 @@ impl Error {
             Self::Stale { .. } => ErrorKind::Stale,
             Self::Denied(_) => ErrorKind::Forbidden,
             Self::OutsideWindow { .. } => ErrorKind::Invalid,
-            Self::Text(_) | Self::Document(_) | Self::Cursor(_) | Self::Message(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Text(_)
+            | Self::Document(_)
+            | Self::Cursor(_)
+            | Self::Catalogue(_)
+            | Self::Subscription(_)
+            | Self::Message(_) => ErrorKind::Invalid,
             Self::Tenancy(TenancyError::NotActive { .. } | TenancyError::Closed)
             | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,

@@ -41,6 +41,7 @@
 //! | `n8n` | the adapter for what n8n's API and hooks send |
 //! | `conformance` | the contract as a suite, for authors of other stores |
 //! | `fixtures` | builders for the tests of a service that embeds tenantry |
+//! | `toml` | reads plans and prices from TOML too |
 //! | `tracing` | spans around the pipeline and the migration, an event for each unit that is run again |
 
 pub mod adapter;

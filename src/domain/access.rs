@@ -80,6 +80,13 @@ permissions! {
     AnalyticsRead = "analytics.read",
     /// Records analytics events.
     AnalyticsRecord = "analytics.record",
+    /// Reads subscriptions.
+    BillingRead = "billing.read",
+    /// Subscribes, changes and ends subscriptions.
+    BillingManage = "billing.manage",
+    /// Says what was paid, and gives what costs nothing: coupons, credits, other trials than the
+    /// plan's, versions of a plan that are not the newest.
+    BillingOperate = "billing.operate",
     /// Reads the audit trail.
     AuditRead = "audit.read",
     /// Reads messages that were published.

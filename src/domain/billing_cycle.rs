@@ -307,6 +307,28 @@ impl BillingCycle {
         self.anchor
     }
 
+    /// The day of the month of the boundaries, where it is not the anchor's.
+    #[must_use]
+    pub fn anchor_day(&self) -> Option<u32> {
+        self.anchor_day
+    }
+
+    /// The cycle that goes on from one of this one's boundaries, or from any other instant, with
+    /// another interval. From a boundary that was moved to a month's last day the day is kept, where
+    /// both intervals are counted in months.
+    #[must_use]
+    pub fn continued(&self, from: DateTime<Utc>, interval: Interval) -> Self {
+        let next = Self::new(from, interval, self.zone);
+        let in_months = |interval: Interval| matches!(interval.length(), Length::Months(_));
+        let day = self.anchor_day.unwrap_or(self.local().day());
+        let at_boundary = self.number_at(from).and_then(|n| self.boundary(n)) == Ok(micros(from));
+        if in_months(self.interval) && at_boundary {
+            next.with_anchor_day(day).unwrap_or(next)
+        } else {
+            next
+        }
+    }
+
     /// The length of a period.
     #[must_use]
     pub fn interval(&self) -> Interval {

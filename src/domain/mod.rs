@@ -28,6 +28,7 @@ pub mod proration;
 pub mod redaction;
 pub mod rerate;
 pub mod source;
+pub mod subscription;
 pub mod tax;
 pub mod tenancy;
 pub mod text;

@@ -38,7 +38,7 @@ pub(super) struct CatalogueTable {
     numbers: OrdMap<(PlanId, u32), PlanVersionId>,
     prices: OrdMap<PriceKey, Arc<Price>>,
     price_keys: OrdMap<PriceId, PriceKey>,
-    stripe: OrdMap<StripePriceId, PriceId>,
+    stripe: OrdMap<(PlanVersionId, StripePriceId), PriceId>,
 }
 
 /// One tenant's own prices.
@@ -64,7 +64,7 @@ impl CatalogueTable {
         self.plans.get(code).map(|plan| Plan::clone(plan))
     }
 
-    fn version(&self, id: PlanVersionId) -> Option<PlanVersion> {
+    pub(super) fn version(&self, id: PlanVersionId) -> Option<PlanVersion> {
         self.versions
             .get(&id)
             .map(|version| PlanVersion::clone(version))
@@ -100,8 +100,8 @@ impl CatalogueTable {
 
     /// Fails where another price of the key is valid at the same time, or has the Stripe id.
     fn check_price(&self, operation: &'static str, price: &Price) -> StoreResult<()> {
-        let stripe = price.stripe_price.as_ref();
-        let owner = stripe.and_then(|id| self.stripe.get(id));
+        let stripe = price.stripe_price.clone();
+        let owner = stripe.and_then(|id| self.stripe.get(&(price.plan_version, id)));
         if owner.is_some_and(|owner| *owner != price.id) {
             return Err(taken(operation, "price_book_stripe_price"));
         }
@@ -133,10 +133,11 @@ impl CatalogueTable {
         if let Some(former) = former.and_then(|key| self.prices.get(key))
             && let Some(id) = &former.stripe_price
         {
-            self.stripe.remove(id);
+            self.stripe.remove(&(price.plan_version, id.clone()));
         }
         if let Some(id) = &price.stripe_price {
-            self.stripe.insert(id.clone(), price.id);
+            let key = (price.plan_version, id.clone());
+            self.stripe.insert(key, price.id);
         }
         self.price_keys.insert(price.id, key.clone());
         self.prices.insert(key, Arc::new(price.clone()));

@@ -144,10 +144,15 @@ impl LimitRepo for MemoryTx {
     async fn terms(&mut self) -> StoreResult<Option<LimitTerms>> {
         const OPERATION: &str = "limits.terms";
         let catalogue = self.catalogue(OPERATION)?;
-        let Some(tenant) = &self.read(OPERATION)?.tenant else {
+        let shard = self.read(OPERATION)?;
+        let Some(tenant) = &shard.tenant else {
             return Ok(None);
         };
-        let version = catalogue.newest(&tenant.plan);
+        let subscription = shard.subscriptions.granting();
+        let version = match subscription {
+            Some(subscription) => catalogue.version(subscription.plan_version),
+            None => catalogue.newest(&tenant.plan),
+        };
         let definition = version.map(|version| version.definition.clone());
         let (plan, entitlements) = definition
             .map(|definition| (definition.limits, definition.entitlements))
@@ -157,7 +162,7 @@ impl LimitRepo for MemoryTx {
             entitlements,
             overrides: tenant.limits.clone(),
             time_zone: tenant.profile.time_zone,
-            billing_period: None,
+            billing_period: subscription.map(|subscription| subscription.current_period),
         }))
     }
 

@@ -22,6 +22,7 @@ mod relay;
 mod roles;
 mod sources;
 mod state;
+mod subscriptions;
 mod tenants;
 mod unit;
 mod users;

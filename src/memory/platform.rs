@@ -16,7 +16,7 @@ use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
     CatalogueRepo, EventRepo, MonthDirectory, PlatformAuditRepo, PlatformUnit, RelayRepo,
-    ReservationSweep, StoreResult, TenantDirectory,
+    ReservationSweep, StoreResult, SubscriptionDirectory, TenantDirectory,
 };
 
 /// One unit of work across tenants.
@@ -132,6 +132,10 @@ impl PlatformUnit for MemoryPlatform {
     }
 
     fn reservations(&mut self) -> &mut dyn ReservationSweep {
+        self
+    }
+
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionDirectory {
         self
     }
 

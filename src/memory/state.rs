@@ -13,6 +13,7 @@ use super::metering::UsageTable;
 use super::outbox::{OutboxTable, Waiting};
 use super::roles::RoleTable;
 use super::sources::SourceTable;
+use super::subscriptions::{StripeTable, SubscriptionTable};
 use super::users::UserTable;
 use super::workflows::WorkflowTable;
 use crate::domain::ids::TenantId;
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub(super) months: OrdSet<Month>,
     pub(super) events: EventTable,
     pub(super) catalogue: CatalogueTable,
+    /// What Stripe's ids stand for.
+    pub(super) stripe: StripeTable,
     /// The trail of what belongs to no tenant.
     pub(super) audit: AuditTable,
     /// The tenants whose messages wait for a relay; kept by [`State::put`].
@@ -52,6 +55,7 @@ pub(super) struct Shard {
     pub(super) outbox: OutboxTable,
     pub(super) overrides: OverrideTable,
     pub(super) limits: LimitTable,
+    pub(super) subscriptions: SubscriptionTable,
 }
 
 impl State {

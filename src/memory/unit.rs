@@ -16,8 +16,8 @@ use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
     AuditRepo, EventRepo, ExecutionRepo, LimitRepo, MeterRepo, OutboxRepo, PlanRepo,
-    PriceOverrideRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, TenantRepo,
-    Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
+    PriceOverrideRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult,
+    SubscriptionRepo, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One unit of work of one tenant.
@@ -186,6 +186,10 @@ impl Tx for MemoryTx {
     }
 
     fn limits(&mut self) -> &mut dyn LimitRepo {
+        self
+    }
+
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionRepo {
         self
     }
 }

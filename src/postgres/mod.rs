@@ -36,6 +36,8 @@ mod session;
 mod sources;
 mod statement;
 mod streams;
+mod subscription_rows;
+mod subscriptions;
 mod tenants;
 mod unit;
 mod usage_totals;

@@ -12,7 +12,7 @@ use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
     CatalogueRepo, EventRepo, MonthDirectory, PlatformAuditRepo, PlatformUnit, RelayRepo,
-    ReservationSweep, StoreResult, TenantDirectory,
+    ReservationSweep, StoreResult, SubscriptionDirectory, TenantDirectory,
 };
 
 /// One transaction in the role `tenantry_platform`.
@@ -87,6 +87,10 @@ impl PlatformUnit for PgPlatform {
     }
 
     fn reservations(&mut self) -> &mut dyn ReservationSweep {
+        self
+    }
+
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionDirectory {
         self
     }
 

@@ -14,8 +14,8 @@ use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
     AuditRepo, EventRepo, ExecutionRepo, LimitRepo, MeterRepo, OutboxRepo, PlanRepo,
-    PriceOverrideRepo, RoleRepo, SourceRepo, StoreResult, TenantRepo, Tx, UnitOfWork, UsageRepo,
-    UserRepo, Window, WorkflowRepo,
+    PriceOverrideRepo, RoleRepo, SourceRepo, StoreResult, SubscriptionRepo, TenantRepo, Tx,
+    UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.
@@ -134,6 +134,10 @@ impl Tx for PgTx<'_> {
     }
 
     fn limits(&mut self) -> &mut dyn LimitRepo {
+        self
+    }
+
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionRepo {
         self
     }
 }

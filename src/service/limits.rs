@@ -68,8 +68,9 @@ impl LimitStatus {
 
 /// Checks and reserves what a tenant may use, and tells what it uses.
 ///
-/// Bounds come from the newest version of the tenant's plan and from the tenant's own overrides. A
-/// tenant whose plan is not in the catalogue is limited by its overrides alone.
+/// Bounds come from the version of the plan that the tenant has subscribed to, or else from the
+/// newest version of the plan it is on, and from its own overrides. A tenant without a subscription
+/// whose plan is not in the catalogue is limited by its overrides alone.
 #[derive(Debug, Clone)]
 pub struct Limits {
     store: Arc<dyn Store>,

@@ -6,6 +6,7 @@
 
 mod access;
 mod analytics;
+mod catalogue;
 mod concurrent;
 mod executions;
 mod limit_notes;
@@ -15,6 +16,7 @@ mod outbox;
 mod relay;
 mod roles;
 mod sources;
+mod subscriptions;
 mod sync;
 mod tenants;
 mod users;
@@ -24,6 +26,7 @@ mod workflows;
 use std::sync::Arc;
 
 pub use analytics::Analytics;
+pub use catalogue::{Catalogue, ImportedPlan, OverrideSet, PriceSet, Published};
 pub use executions::Executions;
 pub use limits::{LimitStatus, Limits};
 pub use metering::Metering;
@@ -31,6 +34,7 @@ pub use outbox::Outbox;
 pub use relay::{PublishError, Publisher, Relay, RelayReport};
 pub use roles::Roles;
 pub use sources::{IssuedSecret, Sources};
+pub use subscriptions::{RenewalReport, SubscriptionOutcome, Subscriptions};
 pub use sync::{SyncPolicy, UnknownWorkflow};
 pub use tenants::{TenantChange, Tenants};
 pub use users::Users;
@@ -101,6 +105,12 @@ impl Tenantry {
         Limits::new(Arc::clone(&self.store))
     }
 
+    /// What is sold: plans and prices.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue::new(Arc::clone(&self.store))
+    }
+
     /// Messages: written, remembered, and what an operator does about those that fail.
     #[must_use]
     pub fn outbox(&self) -> Outbox {
@@ -110,6 +120,12 @@ impl Tenantry {
     /// A relay that hands the messages of all tenants to a publisher of the host's.
     pub fn relay(&self, publisher: Arc<dyn Publisher>) -> Relay {
         Relay::new(Arc::clone(&self.store), publisher)
+    }
+
+    /// Subscriptions: begun, changed, renewed and ended.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        Subscriptions::new(Arc::clone(&self.store))
     }
 
     /// Users: people of a tenant, from the first day to the erasure.

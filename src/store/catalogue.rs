@@ -58,7 +58,7 @@ pub trait CatalogueRepo: PlanRepo {
     /// Writes a price.
     ///
     /// # Errors
-    /// `AlreadyExists` for an id or a Stripe id that is taken, and where another price of the
+    /// `AlreadyExists` for an id that is taken, for a Stripe id that is taken in the version, and where another price of the
     /// charge and the currency is valid at the same time; `NotFound` for a charge that the version
     /// has not.
     async fn insert_price(&mut self, price: &Price) -> StoreResult<()>;

@@ -82,8 +82,10 @@ pub struct Drift {
 /// locked in the order of their limits and windows, reservations before them.
 #[async_trait]
 pub trait LimitRepo: Send {
-    /// What decides on the limits now: the newest version of the tenant's plan, its own overrides,
-    /// its time zone. `None` if the tenant does not exist. One statement.
+    /// What decides on the limits now: the version of the plan that the tenant has subscribed to,
+    /// with its billing period, or else the newest version of the tenant's plan; its own overrides;
+    /// its time zone. Of several subscriptions the newest counts, and none that is over or
+    /// incomplete. `None` if the tenant does not exist. One statement.
     async fn terms(&mut self) -> StoreResult<Option<LimitTerms>>;
 
     /// How many such rows there are.

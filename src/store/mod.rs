@@ -43,6 +43,7 @@ mod retry;
 mod roles;
 mod runtime;
 mod sources;
+mod subscriptions;
 mod tenants;
 mod users;
 mod workflows;
@@ -73,6 +74,7 @@ pub use runtime::{
     YieldSleeper, unit_time,
 };
 pub use sources::SourceRepo;
+pub use subscriptions::{DueSubscription, SubscriptionDirectory, SubscriptionRepo};
 pub use tenants::{TenantDirectory, TenantRepo};
 pub use users::UserRepo;
 pub use workflows::{Archive, WorkflowFilter, WorkflowRepo};
@@ -121,6 +123,8 @@ pub trait Tx: Send {
     fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo;
     /// The tenant's limits, and what is used of them.
     fn limits(&mut self) -> &mut dyn LimitRepo;
+    /// The tenant's subscriptions.
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionRepo;
 }
 
 /// A [`Tx`] that this crate began and may therefore end. Dropping it rolls back.
@@ -156,6 +160,8 @@ pub trait PlatformUnit: Send {
     fn catalogue(&mut self) -> &mut dyn CatalogueRepo;
     /// All tenants' reservations.
     fn reservations(&mut self) -> &mut dyn ReservationSweep;
+    /// All tenants' subscriptions.
+    fn subscriptions(&mut self) -> &mut dyn SubscriptionDirectory;
     /// The trail of what belongs to no tenant.
     fn audit(&mut self) -> &mut dyn PlatformAuditRepo;
 

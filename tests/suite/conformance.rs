@@ -73,5 +73,5 @@ areas! {
     relay,
     metering,
     meters,
-    limits,
+    catalogue, prices, limits,
 }

@@ -15,6 +15,8 @@
 
 #[cfg(feature = "postgres")]
 mod backend;
+#[cfg(feature = "postgres")]
+mod catalogue;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod conformance;
 #[cfg(feature = "postgres")]

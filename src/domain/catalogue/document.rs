@@ -108,7 +108,11 @@ where
 {
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let path = error.path().to_string();
-        let path = if path == "." { "the document" } else { &path };
+        // What is wrong with the whole has no path.
+        let path = match path.as_str() {
+            "." | "?" => "the document",
+            path => path,
+        };
         refused(path, error.inner())
     })
 }

@@ -306,6 +306,12 @@ impl ExecutionReport {
         self.input.is_some() || self.output.is_some() || self.error.is_some()
     }
 
+    /// Whether it brings any payload or an error log.
+    #[must_use]
+    pub fn has_attachment(&self) -> bool {
+        self.has_payload() || !self.errors.is_empty()
+    }
+
     /// The bytes its payloads take when they are kept, after masking.
     #[must_use]
     pub fn storage_bytes(&self) -> usize {

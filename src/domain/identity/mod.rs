@@ -24,13 +24,17 @@
 //! | `usage.record` | | | | |
 //! | `analytics.read` | yes | yes | yes | yes |
 //! | `analytics.record` | yes | yes | yes | |
+//! | `billing.read` | yes | yes | yes | yes |
+//! | `billing.manage` | yes | yes | | |
+//! | `billing.operate` | | | | |
 //! | `audit.read` | yes | yes | | |
 //! | `messages.read` | yes | yes | yes | yes |
 //! | `messages.send` | | | | |
 //!
 //! `usage.record` is in no built-in role, because it changes what the tenant is billed: the host's
 //! services record usage, or a user to whom the operator gave a custom role for it. The same holds
-//! for `messages.send`, because consumers believe what a message tells.
+//! for `billing.operate`, because nobody says of themselves that they have paid, and for
+//! `messages.send`, because consumers believe what a message tells.
 //!
 //! # What goes beyond the table
 //! - A service and the system may do everything; the trail names them.
@@ -116,7 +120,11 @@ mod tests {
         let missing: Vec<_> = all.difference(&owner).collect();
         assert_eq!(
             missing,
-            [&Permission::UsageRecord, &Permission::MessagesSend]
+            [
+                &Permission::UsageRecord,
+                &Permission::BillingOperate,
+                &Permission::MessagesSend
+            ]
         );
     }
 }

@@ -79,6 +79,7 @@ fn least_role(permission: Permission) -> Option<Role> {
         | P::ExecutionsRead
         | P::UsageRead
         | P::AnalyticsRead
+        | P::BillingRead
         | P::MessagesRead => Some(Role::Viewer),
         P::WorkflowsWrite | P::PayloadsRead | P::AnalyticsRecord => Some(Role::Editor),
         P::TenantUpdate
@@ -87,9 +88,10 @@ fn least_role(permission: Permission) -> Option<Role> {
         | P::SourcesManage
         | P::WorkflowsDelete
         | P::ExecutionsSync
+        | P::BillingManage
         | P::AuditRead => Some(Role::Admin),
         P::OwnersManage => Some(Role::Owner),
-        P::UsageRecord | P::MessagesSend => None,
+        P::UsageRecord | P::BillingOperate | P::MessagesSend => None,
     }
 }
 

@@ -9,10 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::domain::catalogue::LimitName;
 use crate::domain::execution::Execution;
-use crate::domain::ids::{TenantId, WorkflowId};
+use crate::domain::ids::{SubscriptionId, TenantId, WorkflowId};
 use crate::domain::limits::Crossing;
 use crate::domain::payload::PayloadError;
 use crate::domain::payload::scan::Scanner;
+use crate::domain::subscription::{Subscription, SubscriptionChange};
 use crate::domain::text::{TextError, line};
 use crate::domain::time::micros;
 
@@ -100,6 +101,12 @@ shared_text! {
 }
 
 impl MessageKey {
+    /// The key of what happens to a subscription: `subscription:{id}`.
+    #[must_use]
+    pub fn subscription(id: SubscriptionId) -> Self {
+        Self(format!("subscription:{id}").into())
+    }
+
     /// The key of what happens to a workflow: `workflow:{id}`.
     #[must_use]
     pub fn workflow(id: WorkflowId) -> Self {
@@ -271,6 +278,20 @@ impl OutboxMessage {
             MessageKind("limit_threshold".into()),
             MessagePayload::trusted(text),
             now,
+        )
+    }
+
+    /// Tells what happened to a subscription, under its key: `subscription_created` and so on, with
+    /// `{"subscription": …, "lines": […]}`, where the lines are those that wait for the next invoice
+    /// because of it. `stored` is the subscription as the store answered it.
+    #[must_use]
+    pub fn subscription(change: &SubscriptionChange, stored: &Subscription) -> Self {
+        let told = serde_json::json!({ "subscription": stored, "lines": change.lines });
+        Self::new(
+            MessageKey::subscription(stored.id),
+            MessageKind(change.event.as_str().into()),
+            MessagePayload::trusted(told.to_string()),
+            change.at,
         )
     }
 

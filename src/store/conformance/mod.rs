@@ -12,6 +12,7 @@
 )]
 
 mod analytics;
+mod catalogue;
 mod execution_attachments;
 mod execution_lists;
 mod executions;
@@ -20,6 +21,7 @@ mod limits;
 mod metering;
 mod meters;
 mod outbox;
+mod prices;
 mod relay;
 mod roles;
 mod sources;
@@ -92,6 +94,8 @@ pub fn cases() -> Vec<Case> {
         relay::cases(),
         metering::cases(),
         meters::cases(),
+        catalogue::cases(),
+        prices::cases(),
         limits::cases(),
     ]
     .into_iter()

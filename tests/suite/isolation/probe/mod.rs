@@ -23,7 +23,7 @@ use crate::support::postgres::TestDatabase;
 use statements::Probe;
 
 /// What no tenant has rows in, and tenants may do there all the same.
-const OPEN: [(&str, &str, &str); 2] = [
+const OPEN: [(&str, &str, &str); 6] = [
     (
         "months",
         "select",
@@ -34,13 +34,31 @@ const OPEN: [(&str, &str, &str); 2] = [
         "select",
         "which migrations are applied is the same for every tenant",
     ),
+    ("plans", "select", "what is sold is for everybody to read"),
+    (
+        "plan_versions",
+        "select",
+        "what is sold is for everybody to read",
+    ),
+    (
+        "plan_charges",
+        "select",
+        "what is sold is for everybody to read",
+    ),
+    (
+        "price_book",
+        "select",
+        "what is sold is for everybody to read",
+    ),
 ];
 
 /// The functions that a tenant's unit may call.
-const CALLABLE: [(&str, &str); 8] = [
+const CALLABLE: [(&str, &str); 10] = [
     ("tenant_id", "tells the unit's own setting"),
     ("unit_context", "tells the unit's own setting"),
     ("id_floor", "arithmetic"),
+    ("text_range", "makes a range of two texts"),
+    ("text_multirange", "makes a set of ranges of texts"),
     ("is_secret_key", "a list of words"),
     ("secret_hash", "arithmetic"),
     ("hide_secrets", "arithmetic"),

@@ -8,8 +8,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tenantry::domain::access::Permission;
 use tenantry::domain::analytics::{EventData, EventType, NewEvent};
-use tenantry::domain::billing_cycle::{Interval, IntervalUnit};
-use tenantry::domain::catalogue::{Limit, LimitName, Plan, PlanDefinition};
+use tenantry::domain::catalogue::{CatalogueDocument, LimitName};
 use tenantry::domain::execution::{ErrorEntry, ExecutionMode, ExecutionReport, ExecutionStatus};
 use tenantry::domain::identity::{NewUser, Role, RoleName};
 use tenantry::domain::ids::SourceId;
@@ -32,7 +31,7 @@ const NODES: &str = r#"{"nodes": [], "connections": {}}"#;
 pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     let mut new = NewTenant::named(name).unwrap();
     new.domain = Some(DomainName::new(&format!("{name}.example")).unwrap());
-    new.plan = plan(app, name).await;
+    new.plan = PlanCode::new(&format!("plan of {name}")).unwrap();
     let tenant = app
         .tenants()
         .create(&PlatformContext::system(), new)
@@ -43,6 +42,7 @@ pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     let source = workflows(app, &owner, name).await;
     executions(app, &owner, source, name).await;
     usage(app, &system, name).await;
+    prices(app, &system, name).await;
     messages(app, &system, name).await;
     limits(app, &system, name).await;
     system
@@ -55,23 +55,6 @@ async fn limits(app: &Tenantry, system: &Context, name: &str) {
     limits.record(system, &limit, 900).await.unwrap();
     let minutes = TimeDelta::minutes(5);
     limits.reserve(system, &limit, 1, minutes).await.unwrap();
-}
-
-/// A plan of one tenant alone, with a limit of the tenant's name.
-async fn plan(app: &Tenantry, name: &str) -> PlanCode {
-    let interval = Interval::new(IntervalUnit::Month, 1).unwrap();
-    let mut definition = PlanDefinition::new(Name::new(name).unwrap(), interval);
-    let limit = LimitName::new(&format!("exports-{name}")).unwrap();
-    let bound = 1_000 + name.len() as u64;
-    definition.limits.insert(limit, Limit::hard(bound));
-    let operator = PlatformContext::system();
-    let mut unit = app.store().begin_platform(&operator).await.unwrap();
-    let (id, version, now) = (unit.ids().fresh(), unit.ids().fresh(), unit.now());
-    let code = PlanCode::new(&format!("plan of {name}")).unwrap();
-    let (plan, version) = Plan::create(id, version, code.clone(), definition, now).unwrap();
-    unit.catalogue().insert(&plan, &version).await.unwrap();
-    unit.commit().await.unwrap();
-    code
 }
 
 /// An owner, who gives somebody else a role of the tenant's own. Answers the owner.
@@ -159,6 +142,26 @@ async fn usage(app: &Tenantry, system: &Context, name: &str) {
         .unwrap();
     app.analytics()
         .record_platform(&PlatformContext::system(), &[event])
+        .await
+        .unwrap();
+}
+
+/// A plan with a price in the book, and another price for this tenant.
+async fn prices(app: &Tenantry, system: &Context, name: &str) {
+    let document = format!(
+        r#"{{"plans": [{{"code": "plan of {name}", "name": "Plan", "interval": "month",
+            "limits": {{"exports-{name}": {{"hard": 1000}}}},
+            "charges": [{{"code": "base", "name": "Base", "kind": "recurring",
+                "prices": {{"EUR": {{"model": {{"type": "flat", "amount": "9"}}}}}}}}]}}]}}"#
+    );
+    let mut document = CatalogueDocument::from_json(&document).unwrap();
+    let operator = PlatformContext::system();
+    app.catalogue().import(&operator, &document).await.unwrap();
+    let plan = document.plans.remove(0);
+    let mut terms = plan.prices[0].terms.clone();
+    terms.model = serde_json::from_value(json!({"type": "flat", "amount": "7"})).unwrap();
+    app.catalogue()
+        .set_override(&operator, system.tenant(), &plan.code, &terms, None)
         .await
         .unwrap();
 }
