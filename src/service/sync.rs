@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::access::authorize;
 use super::executions::Executions;
+use super::limit_notes::{Followed, new_ones, note, release};
 use crate::domain::access::Permission;
 use crate::domain::analytics::{AnalyticsEvent, EventData, EventType};
 use crate::domain::context::Context;
@@ -19,7 +20,8 @@ use crate::domain::execution::{
     Batch, Ended, Execution, ExecutionReport, Late, MeterPolicy, Rejection, SyncOutcome,
     SyncReport, Writes,
 };
-use crate::domain::ids::{ExecutionId, SourceId, UserId, WorkflowId};
+use crate::domain::ids::{ExecutionId, ReservationId, SourceId, UserId, WorkflowId};
+use crate::domain::limits::CountedRows;
 use crate::domain::metering::UsageRecord;
 use crate::domain::outbox::OutboxMessage;
 use crate::domain::text::ExternalId;
@@ -168,6 +170,7 @@ impl Executions {
             }
         }
         if !missing.is_empty() {
+            note(tx, CountedRows::Workflows, missing.len() as u64).await?;
             ids.extend(by_external(tx.workflows().ensure_external(&missing).await?));
         }
         for external in wanted.into_keys() {
@@ -289,11 +292,26 @@ async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> 
         }
     }
     let usage = usage(&ended, &late, tx.now());
+    let followed = Followed::open(tx, usage.iter()).await?;
+    let mut recorded = Vec::new();
     if !usage.is_empty() {
-        tx.usage().record(&usage).await?;
+        recorded = tx.usage().record(&usage).await?;
     }
     if !ended.is_empty() {
         announce(tx, &ended).await?;
+    }
+    // What was reserved for a run gives way to what the run used. Counters come last: whoever
+    // needs them next waits until this unit ends.
+    let reserved: Vec<ReservationId> = ended
+        .iter()
+        .filter_map(|ended| reports.get(ended.place))
+        .flat_map(|report| report.reservations().iter().copied())
+        .collect();
+    if !reserved.is_empty() {
+        release(tx, &reserved).await?;
+    }
+    if let Some(followed) = followed {
+        followed.moved(tx, new_ones(&usage, &recorded)).await?;
     }
     Ok(SyncReport::new(outcomes))
 }

@@ -73,6 +73,5 @@ areas! {
     relay,
     metering,
     meters,
-    catalogue,
-    prices,
+    catalogue, prices, limits,
 }

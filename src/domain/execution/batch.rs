@@ -81,6 +81,8 @@ pub struct Ended {
     pub execution: Execution,
     /// What follows.
     pub completed: Completed,
+    /// The place in the batch of the report that told of the end.
+    pub place: usize,
 }
 
 /// What a further report of an end brings, to be kept if the execution has nothing of the kind yet.
@@ -350,6 +352,7 @@ impl<'r> Batch<'r> {
                 let end = Ended {
                     execution,
                     completed,
+                    place,
                 };
                 ended.push((place, end));
             }

@@ -17,6 +17,7 @@ mod execution_attachments;
 mod execution_lists;
 mod executions;
 mod fixture;
+mod limits;
 mod metering;
 mod meters;
 mod outbox;
@@ -95,6 +96,7 @@ pub fn cases() -> Vec<Case> {
         meters::cases(),
         catalogue::cases(),
         prices::cases(),
+        limits::cases(),
     ]
     .into_iter()
     .flatten()

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tenantry::domain::access::Permission;
 use tenantry::domain::analytics::{EventData, EventType, NewEvent};
-use tenantry::domain::catalogue::CatalogueDocument;
+use tenantry::domain::catalogue::{CatalogueDocument, LimitName};
 use tenantry::domain::execution::{ErrorEntry, ExecutionMode, ExecutionReport, ExecutionStatus};
 use tenantry::domain::identity::{NewUser, Role, RoleName};
 use tenantry::domain::ids::SourceId;
@@ -17,7 +17,7 @@ use tenantry::domain::metering::{Aggregation, Meter, MeterName, NewUsage};
 use tenantry::domain::outbox::{MessageKey, MessageKind, MessagePayload, OutboxMessage};
 use tenantry::domain::payload::{Payload, PayloadPolicy};
 use tenantry::domain::tenancy::{DomainName, NewTenant};
-use tenantry::domain::text::{Email, ExternalId, Name, Subject, UsageKey};
+use tenantry::domain::text::{Email, ExternalId, Name, PlanCode, Subject, UsageKey};
 use tenantry::domain::workflow::{NewWorkflow, WorkflowDefinition, WorkflowSnapshot};
 use tenantry::service::{Delivery, PublishError, Publisher};
 use tenantry::{Context, PlatformContext, Tenantry};
@@ -31,6 +31,7 @@ const NODES: &str = r#"{"nodes": [], "connections": {}}"#;
 pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     let mut new = NewTenant::named(name).unwrap();
     new.domain = Some(DomainName::new(&format!("{name}.example")).unwrap());
+    new.plan = PlanCode::new(&format!("plan of {name}")).unwrap();
     let tenant = app
         .tenants()
         .create(&PlatformContext::system(), new)
@@ -43,7 +44,17 @@ pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     usage(app, &system, name).await;
     prices(app, &system, name).await;
     messages(app, &system, name).await;
+    limits(app, &system, name).await;
     system
+}
+
+/// A limit of the tenant's own plan: a threshold that was told, and something reserved.
+async fn limits(app: &Tenantry, system: &Context, name: &str) {
+    let limit = LimitName::new(&format!("exports-{name}")).unwrap();
+    let limits = app.limits();
+    limits.record(system, &limit, 900).await.unwrap();
+    let minutes = TimeDelta::minutes(5);
+    limits.reserve(system, &limit, 1, minutes).await.unwrap();
 }
 
 /// An owner, who gives somebody else a role of the tenant's own. Answers the owner.
@@ -139,6 +150,7 @@ async fn usage(app: &Tenantry, system: &Context, name: &str) {
 async fn prices(app: &Tenantry, system: &Context, name: &str) {
     let document = format!(
         r#"{{"plans": [{{"code": "plan of {name}", "name": "Plan", "interval": "month",
+            "limits": {{"exports-{name}": {{"hard": 1000}}}},
             "charges": [{{"code": "base", "name": "Base", "kind": "recurring",
                 "prices": {{"EUR": {{"model": {{"type": "flat", "amount": "9"}}}}}}}}]}}]}}"#
     );
