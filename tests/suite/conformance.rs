@@ -75,4 +75,5 @@ areas! {
     meters,
     catalogue,
     prices,
+    subscriptions,
 }

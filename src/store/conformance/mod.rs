@@ -24,6 +24,7 @@ mod prices;
 mod relay;
 mod roles;
 mod sources;
+mod subscriptions;
 mod tenants;
 mod units;
 mod users;
@@ -95,6 +96,7 @@ pub fn cases() -> Vec<Case> {
         meters::cases(),
         catalogue::cases(),
         prices::cases(),
+        subscriptions::cases(),
     ]
     .into_iter()
     .flatten()
