@@ -33,16 +33,23 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use rust_decimal::Decimal;
 
+use crate::domain::billing_cycle::Interval;
+use crate::domain::catalogue::{
+    CatalogueError, Charge, ChargeCode, ChargeKind, DocumentPrice, PlanDefinition, PriceTerms,
+};
 use crate::domain::context::{Context, PlatformContext};
 use crate::domain::execution::{ErrorEntry, Execution, ExecutionMode};
 use crate::domain::execution::{ExecutionReport, ExecutionStatus};
 use crate::domain::identity::{NewUser, Role, User};
 use crate::domain::ids::SourceId;
 use crate::domain::metering::{MeterName, NewUsage, Receipt};
+use crate::domain::money::Currency;
 use crate::domain::payload::Payload;
+use crate::domain::pricing::{FlatPrice, PriceModel};
 use crate::domain::source::Source;
+use crate::domain::subscription::{NewSubscription, Subscription};
 use crate::domain::tenancy::{NewTenant, Tenant};
-use crate::domain::text::{Email, ExternalId, Name, UsageKey};
+use crate::domain::text::{Email, ExternalId, Name, PlanCode, UsageKey};
 use crate::domain::workflow::{NewWorkflow, Workflow, WorkflowDefinition, WorkflowError};
 use crate::error::{Error, Result};
 use crate::memory::MemoryStore;
@@ -214,6 +221,33 @@ impl TenantFixture {
         let receipts = metering.record(&self.ctx, &[new]).await?;
         let receipt = receipts.into_iter().next();
         Ok(receipt.ok_or_else(|| Error::not_found("usage", "of the fixture"))??)
+    }
+
+    /// A subscription to a plan that costs so many euros a month, one seat, from now on.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is none, and for more than two decimal places.
+    pub async fn subscribe(&self, plan: &str, euros: impl Into<Decimal>) -> Result<Subscription> {
+        let code = PlanCode::new(plan)?;
+        let base = ChargeCode::new("base")?;
+        let mut definition = PlanDefinition::new(Name::new(plan)?, Interval::MONTH);
+        definition.charges.push(Charge {
+            code: base.clone(),
+            name: Name::new("Base fee")?,
+            kind: ChargeKind::Recurring { per_seat: false },
+        });
+        let price = FlatPrice::new(euros.into()).map_err(CatalogueError::from)?;
+        let price = DocumentPrice {
+            terms: PriceTerms::new(base, Currency::EUR, PriceModel::Flat(price)),
+            stripe_price: None,
+        };
+        let (app, system) = (&self.world.app, PlatformContext::system());
+        let catalogue = app.catalogue();
+        catalogue.publish(&system, &code, &definition).await?;
+        catalogue.set_price(&system, &code, &price, None).await?;
+        let mut new = NewSubscription::to(code);
+        new.currency = Some(Currency::EUR);
+        app.subscriptions().start(&self.ctx, &new).await
     }
 
     /// Names that differ, and are the same in every run.

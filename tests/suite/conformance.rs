@@ -73,5 +73,8 @@ areas! {
     relay,
     metering,
     meters,
-    catalogue, prices, limits,
+    catalogue,
+    prices,
+    limits,
+    subscriptions,
 }

@@ -63,6 +63,12 @@ async fn a_world_is_made_in_a_few_lines() {
             let total = metering.total(tenant.ctx(), &meter, &month, None).await;
             assert_eq!(total.unwrap().value, Decimal::from(sum));
         }
+        let pro = acme.subscribe("pro", 30).await.unwrap();
+        let again = globex.subscribe("pro", 30).await.unwrap();
+        assert_eq!(pro.plan_version, again.plan_version);
+        world.advance(TimeDelta::days(45));
+        let renewed = world.app().subscriptions().renew(acme.ctx(), pro.id).await;
+        assert_eq!(renewed.unwrap().subscription.revision, 2);
         let foreign = globex.run_of(&intake).report().await.unwrap_err();
         assert_eq!(foreign.kind(), ErrorKind::NotFound);
         let taken = acme.user("Ada@ACME.example", &[]).await.unwrap_err();

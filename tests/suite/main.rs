@@ -45,6 +45,8 @@ mod pooler;
 #[cfg(all(feature = "postgres", feature = "n8n"))]
 mod quickstart;
 #[cfg(feature = "postgres")]
+mod subscriptions;
+#[cfg(feature = "postgres")]
 mod support;
 #[cfg(feature = "postgres")]
 mod tls;

@@ -25,6 +25,7 @@ mod prices;
 mod relay;
 mod roles;
 mod sources;
+mod subscriptions;
 mod tenants;
 mod units;
 mod users;
@@ -97,6 +98,7 @@ pub fn cases() -> Vec<Case> {
         catalogue::cases(),
         prices::cases(),
         limits::cases(),
+        subscriptions::cases(),
     ]
     .into_iter()
     .flatten()

@@ -109,6 +109,11 @@ const REFERENCES: &str = "
         JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number) AS columns
     FROM pg_constraint f
     WHERE f.conrelid = $1::bigint::oid AND f.contype = 'f'
+        -- A tenant reads what is sold anyway, so a reference to it tells nothing.
+        AND NOT (has_table_privilege('tenantry_tenant', f.confrelid, 'SELECT')
+            AND f.confrelid <> 'tenantry.tenants'::regclass
+            AND NOT EXISTS (SELECT FROM pg_attribute a
+                WHERE a.attrelid = f.confrelid AND a.attname = 'tenant_id'))
     ORDER BY f.conname";
 
 /// Reads every table, partition and view of the schema.

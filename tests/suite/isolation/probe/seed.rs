@@ -14,8 +14,12 @@ use tenantry::domain::identity::{NewUser, Role, RoleName};
 use tenantry::domain::ids::SourceId;
 use tenantry::domain::json::Document;
 use tenantry::domain::metering::{Aggregation, Meter, MeterName, NewUsage};
+use tenantry::domain::money::Currency;
 use tenantry::domain::outbox::{MessageKey, MessageKind, MessagePayload, OutboxMessage};
 use tenantry::domain::payload::{Payload, PayloadPolicy};
+use tenantry::domain::subscription::{
+    NewSubscription, StripeCustomerId, StripeSubscriptionId, SubscriptionAct,
+};
 use tenantry::domain::tenancy::{DomainName, NewTenant};
 use tenantry::domain::text::{Email, ExternalId, Name, PlanCode, Subject, UsageKey};
 use tenantry::domain::workflow::{NewWorkflow, WorkflowDefinition, WorkflowSnapshot};
@@ -43,6 +47,7 @@ pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     executions(app, &owner, source, name).await;
     usage(app, &system, name).await;
     prices(app, &system, name).await;
+    subscriptions(app, &system, name).await;
     messages(app, &system, name).await;
     limits(app, &system, name).await;
     system
@@ -164,6 +169,24 @@ async fn prices(app: &Tenantry, system: &Context, name: &str) {
         .set_override(&operator, system.tenant(), &plan.code, &terms, None)
         .await
         .unwrap();
+}
+
+/// A subscription that goes on, and one that left a credit behind.
+async fn subscriptions(app: &Tenantry, system: &Context, name: &str) {
+    let subscriptions = app.subscriptions();
+    let mut new = NewSubscription::to(PlanCode::new(&format!("plan of {name}")).unwrap());
+    new.currency = Some(Currency::EUR);
+    let kept = subscriptions.start(system, &new).await.unwrap();
+    let operator = PlatformContext::system();
+    let stripe = StripeSubscriptionId::new(&format!("sub_{name}")).unwrap();
+    let customer = StripeCustomerId::new(&format!("cus_{name}")).unwrap();
+    let ids = (Some(&stripe), Some(&customer));
+    let linked = subscriptions.link(&operator, system.tenant(), kept.id, ids.0, ids.1);
+    linked.await.unwrap();
+    let ended = subscriptions.start(system, &new).await.unwrap();
+    let act = SubscriptionAct::Cancel { credit: true };
+    let ended = subscriptions.apply(system, ended.id, None, &act).await;
+    assert_eq!(ended.unwrap().lines.len(), 1);
 }
 
 /// One message that is published, and one that is not yet.
