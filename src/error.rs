@@ -6,6 +6,7 @@ use crate::domain::access::Denied;
 use crate::domain::catalogue::CatalogueError;
 use crate::domain::identity::IdentityError;
 use crate::domain::json::DocumentError;
+use crate::domain::limits::LimitError;
 use crate::domain::metering::MeteringError;
 use crate::domain::outbox::MessageError;
 use crate::domain::page::CursorError;
@@ -104,6 +105,9 @@ pub enum Error {
     /// A broken rule about metering.
     #[error(transparent)]
     Metering(#[from] MeteringError),
+    /// A limit that would be exceeded, or a broken rule about limits.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A broken rule about plans and prices.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -152,6 +156,12 @@ impl Error {
             | Self::Identity(IdentityError::NotActive { .. }) => ErrorKind::Forbidden,
             Self::Tenancy(_) | Self::Identity(_) => ErrorKind::Invalid,
             Self::Source(SourceError::NotAuthentic) => ErrorKind::Forbidden,
+            Self::Workflow(WorkflowError::Limit(error)) | Self::Limit(error) => match error {
+                LimitError::Exceeded { .. } | LimitError::LevelExceeded { .. } => {
+                    ErrorKind::LimitExceeded
+                }
+                _ => ErrorKind::Invalid,
+            },
             Self::Workflow(_) => ErrorKind::Invalid,
             Self::Metering(
                 MeteringError::KeyTaken { .. } | MeteringError::AlreadyCorrected { .. },

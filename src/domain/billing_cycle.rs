@@ -502,7 +502,7 @@ fn plus_days(date: NaiveDate, days: i64) -> Option<NaiveDate> {
 }
 
 /// The instant of a local time: the first of two, or the end of the jump that leaves it out.
-fn instant(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+pub(super) fn instant(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(instant) | LocalResult::Ambiguous(instant, _) => {
             Some(instant.with_timezone(&Utc))

@@ -117,6 +117,8 @@ ids! {
     AuditId;
     /// The token of a relay that holds keys of the outbox.
     LeaseId;
+    /// A part of a limit that is held for a while.
+    ReservationId;
 }
 
 /// Makes the ids of one unit of work: time from the unit, randomness from a seed.

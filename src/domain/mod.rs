@@ -15,6 +15,7 @@ pub mod execution;
 pub mod identity;
 pub mod ids;
 pub mod json;
+pub mod limits;
 pub mod metering;
 pub mod money;
 pub mod outbox;

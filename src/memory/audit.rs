@@ -128,13 +128,19 @@ impl AuditRepo for MemoryTx {
 
     async fn forget(&mut self, person: UserId) -> StoreResult<u64> {
         const OPERATION: &str = "audit.forget";
+        let refused = || {
+            StoreError::new(StoreErrorKind::Invalid, OPERATION)
+                .with_detail("forget_in_audit_erased")
+        };
+        if self.read(OPERATION)?.tenant.is_none() {
+            return self.check(Err(refused()));
+        }
         self.write(OPERATION, move |shard| {
             let user = shard.users.get(person);
             if user.is_some_and(|user| user.status == UserStatus::Erased) {
                 Ok(shard.audit.forget(person))
             } else {
-                Err(StoreError::new(StoreErrorKind::Invalid, OPERATION)
-                    .with_detail("forget_in_audit_erased"))
+                Err(refused())
             }
         })
     }

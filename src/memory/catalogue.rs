@@ -75,6 +75,11 @@ impl CatalogueTable {
         self.version(*self.numbers.get(&(plan.id, number))?)
     }
 
+    /// The newest version of a plan.
+    pub(super) fn newest(&self, code: &PlanCode) -> Option<PlanVersion> {
+        self.numbered(code, self.plans.get(code)?.version)
+    }
+
     fn prices(&self, version: PlanVersionId) -> Vec<Price> {
         let of_version = self.prices.iter().filter(|(key, _)| key.0 == version);
         of_version.map(|(_, price)| Price::clone(price)).collect()

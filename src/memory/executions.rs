@@ -43,6 +43,15 @@ impl ExecutionTable {
         self.by_workflow.get(&workflow).map_or(0, OrdSet::len)
     }
 
+    fn bare(&self, executions: &[ExecutionId]) -> Vec<ExecutionId> {
+        let has_any = |id: ExecutionId| {
+            let kinds = (id, PayloadKind::Input)..=(id, PayloadKind::Error);
+            self.errors.contains_key(&id) || self.payloads.range(kinds).next().is_some()
+        };
+        let bare = executions.iter().copied().filter(|id| !has_any(*id));
+        bare.collect()
+    }
+
     fn put(&mut self, execution: Arc<Execution>) {
         let place = (execution.started_at, execution.id);
         match self
@@ -211,6 +220,7 @@ impl ExecutionRepo for MemoryTx {
         }
         let instants = attachments
             .iter()
+            .filter(|attached| attached.brings())
             .map(|attached| instant_of(attached.execution.as_uuid()));
         let instants: Vec<_> = instants.map(Option::unwrap_or_default).collect();
         self.must_be_kept(OPERATION, "execution_data", instants)?;
@@ -219,7 +229,7 @@ impl ExecutionRepo for MemoryTx {
             let table = &mut shard.executions;
             for attached in &attachments {
                 let id = attached.execution;
-                if !table.rows.contains_key(&id) {
+                if attached.brings() && !table.rows.contains_key(&id) {
                     return Err(StoreError::new(StoreErrorKind::NotFound, OPERATION));
                 }
                 if attached.replace {
@@ -249,6 +259,18 @@ impl ExecutionRepo for MemoryTx {
             }
             Ok(())
         })
+    }
+
+    async fn bare(&mut self, executions: &[ExecutionId]) -> StoreResult<Vec<ExecutionId>> {
+        const OPERATION: &str = "executions.bare";
+        let table = &self.read(OPERATION)?.executions;
+        let bare = table.bare(executions);
+        if bare.is_empty() {
+            return Ok(bare);
+        }
+        // A write, so that the commit asks again.
+        let asked = executions.to_vec();
+        self.write(OPERATION, move |shard| Ok(shard.executions.bare(&asked)))
     }
 
     async fn contradict(&mut self, contradictions: &[Contradiction]) -> StoreResult<Vec<bool>> {

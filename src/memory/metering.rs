@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use imbl::{OrdMap, OrdSet};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::audit::Audited;
 use super::unit::MemoryTx;
 use crate::domain::audit::audited_instant;
-use crate::domain::ids::{SubscriptionId, UsageId};
+use crate::domain::ids::{SubscriptionId, UsageId, after, floor};
 use crate::domain::metering::{
     CustomMeter, Meter, MeterName, MeteringError, Recorded, Tally, UsageRecord, UsageTotal,
 };
@@ -58,6 +61,24 @@ impl UsageTable {
         }
         self.rows.insert(record.id, Arc::clone(record));
         Recorded::Now
+    }
+
+    /// The sum of a meter's quantities from an instant to another, in whole numbers.
+    pub(super) fn sum(
+        &self,
+        meter: &MeterName,
+        start: DateTime<Utc>,
+        end: Option<DateTime<Utc>>,
+    ) -> u64 {
+        let last = end.map_or(Uuid::max(), after);
+        let sum: Decimal = self
+            .between((floor(start), last))
+            .filter(|record| record.meter == *meter)
+            .filter(|record| start <= record.occurred_at)
+            .filter(|record| end.is_none_or(|end| record.occurred_at < end))
+            .map(|record| record.quantity)
+            .sum();
+        sum.trunc().to_u64().unwrap_or(0)
     }
 
     /// The records between two ids, the first included.

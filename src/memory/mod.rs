@@ -13,6 +13,7 @@ mod audit;
 mod catalogue;
 mod executions;
 mod journal;
+mod limits;
 mod metering;
 mod months;
 mod outbox;

@@ -16,7 +16,7 @@ use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
     CatalogueRepo, EventRepo, MonthDirectory, PlatformAuditRepo, PlatformUnit, RelayRepo,
-    StoreResult, SubscriptionDirectory, TenantDirectory,
+    ReservationSweep, StoreResult, SubscriptionDirectory, TenantDirectory,
 };
 
 /// One unit of work across tenants.
@@ -128,6 +128,10 @@ impl PlatformUnit for MemoryPlatform {
     }
 
     fn catalogue(&mut self) -> &mut dyn CatalogueRepo {
+        self
+    }
+
+    fn reservations(&mut self) -> &mut dyn ReservationSweep {
         self
     }
 

@@ -8,6 +8,7 @@ use super::analytics::EventTable;
 use super::audit::AuditTable;
 use super::catalogue::{CatalogueTable, OverrideTable};
 use super::executions::ExecutionTable;
+use super::limits::LimitTable;
 use super::metering::UsageTable;
 use super::outbox::{OutboxTable, Waiting};
 use super::roles::RoleTable;
@@ -53,6 +54,7 @@ pub(super) struct Shard {
     pub(super) meters: OrdMap<MeterName, Arc<CustomMeter>>,
     pub(super) outbox: OutboxTable,
     pub(super) overrides: OverrideTable,
+    pub(super) limits: LimitTable,
     pub(super) subscriptions: SubscriptionTable,
 }
 

@@ -47,6 +47,12 @@ pub(super) struct StripeTable {
 }
 
 impl SubscriptionTable {
+    /// The newest one that is neither over nor still waits for its first payment.
+    pub(super) fn granting(&self) -> Option<&Subscription> {
+        let mut rows = self.rows.values().rev().map(|row| &**row);
+        rows.find(|row| !row.status.is_over() && row.status != SubscriptionStatus::Incomplete)
+    }
+
     fn get(&self, id: SubscriptionId) -> Option<Subscription> {
         self.rows.get(&id).map(|row| Subscription::clone(row))
     }

@@ -15,9 +15,9 @@ use super::state::{Shard, State};
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, PlanRepo, PriceOverrideRepo,
-    RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult, SubscriptionRepo, TenantRepo,
-    Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, LimitRepo, MeterRepo, OutboxRepo, PlanRepo,
+    PriceOverrideRepo, RoleRepo, SourceRepo, StoreError, StoreErrorKind, StoreResult,
+    SubscriptionRepo, TenantRepo, Tx, UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One unit of work of one tenant.
@@ -182,6 +182,10 @@ impl Tx for MemoryTx {
     }
 
     fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo {
+        self
+    }
+
+    fn limits(&mut self) -> &mut dyn LimitRepo {
         self
     }
 

@@ -33,6 +33,13 @@ impl UserTable {
         self.rows.get(&id)
     }
 
+    /// How many are active.
+    pub(super) fn active(&self) -> u64 {
+        let users = self.rows.values();
+        let active = users.filter(|user| user.status == UserStatus::Active);
+        active.count() as u64
+    }
+
     /// Checks that no other user has the user's address or subject.
     fn must_be_free(&self, operation: &'static str, user: &User) -> StoreResult<()> {
         let taken = |holder: Option<&UserId>| holder.is_some_and(|holder| *holder != user.id);

@@ -40,6 +40,12 @@ impl WorkflowTable {
         self.rows.contains_key(&id)
     }
 
+    /// How many are not archived.
+    pub(super) fn kept(&self) -> u64 {
+        let kept = self.rows.values().filter(|row| row.archived_at.is_none());
+        kept.count() as u64
+    }
+
     fn by_external(&self, key: &(SourceId, ExternalId)) -> Option<&Arc<Workflow>> {
         self.by_external.get(key).and_then(|id| self.rows.get(id))
     }

@@ -293,6 +293,25 @@ impl ExecutionRepo for PgTx<'_> {
         self.insert_errors(attachments).await
     }
 
+    async fn bare(&mut self, executions: &[ExecutionId]) -> StoreResult<Vec<ExecutionId>> {
+        const OPERATION: &str = "executions.bare";
+        let tenant = self.tenant();
+        let asked: Vec<Uuid> = executions.iter().map(|id| id.as_uuid()).collect();
+        let bare = sqlx::query_scalar!(
+            r#"SELECT asked.id AS "id!" FROM unnest($2::uuid[]) AS asked (id)
+            WHERE NOT EXISTS (SELECT FROM tenantry.execution_data d
+                    WHERE d.tenant_id = $1 AND d.id = asked.id)
+                AND NOT EXISTS (SELECT FROM tenantry.error_logs e
+                    WHERE e.tenant_id = $1 AND e.execution_id = asked.id)"#,
+            tenant,
+            &asked,
+        )
+        .fetch_all(self.session.run(OPERATION)?)
+        .await;
+        let bare = self.session.check(OPERATION, bare)?;
+        Ok(bare.into_iter().map(ExecutionId::from).collect())
+    }
+
     async fn contradict(&mut self, contradictions: &[Contradiction]) -> StoreResult<Vec<bool>> {
         const OPERATION: &str = "executions.contradict";
         let tenant = self.tenant();

@@ -12,7 +12,7 @@ use crate::domain::context::PlatformContext;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
     CatalogueRepo, EventRepo, MonthDirectory, PlatformAuditRepo, PlatformUnit, RelayRepo,
-    StoreResult, SubscriptionDirectory, TenantDirectory,
+    ReservationSweep, StoreResult, SubscriptionDirectory, TenantDirectory,
 };
 
 /// One transaction in the role `tenantry_platform`.
@@ -83,6 +83,10 @@ impl PlatformUnit for PgPlatform {
     }
 
     fn catalogue(&mut self) -> &mut dyn CatalogueRepo {
+        self
+    }
+
+    fn reservations(&mut self) -> &mut dyn ReservationSweep {
         self
     }
 

@@ -13,9 +13,9 @@ use super::wake::Bell;
 use crate::domain::context::Context;
 use crate::domain::ids::IdGenerator;
 use crate::store::{
-    AuditRepo, EventRepo, ExecutionRepo, MeterRepo, OutboxRepo, PlanRepo, PriceOverrideRepo,
-    RoleRepo, SourceRepo, StoreResult, SubscriptionRepo, TenantRepo, Tx, UnitOfWork, UsageRepo,
-    UserRepo, Window, WorkflowRepo,
+    AuditRepo, EventRepo, ExecutionRepo, LimitRepo, MeterRepo, OutboxRepo, PlanRepo,
+    PriceOverrideRepo, RoleRepo, SourceRepo, StoreResult, SubscriptionRepo, TenantRepo, Tx,
+    UnitOfWork, UsageRepo, UserRepo, Window, WorkflowRepo,
 };
 
 /// One transaction that sees one tenant's rows.
@@ -130,6 +130,10 @@ impl Tx for PgTx<'_> {
     }
 
     fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo {
+        self
+    }
+
+    fn limits(&mut self) -> &mut dyn LimitRepo {
         self
     }
 

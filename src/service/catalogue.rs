@@ -19,7 +19,7 @@ use crate::domain::ids::{PlanVersionId, TenantId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::PlanCode;
 use crate::error::{Error, Result};
-use crate::store::{AuditFilter, PlatformUnit, Store, Tx, on_conflict};
+use crate::store::{AuditFilter, PlatformUnit, Store, StoreError, StoreErrorKind, Tx, on_conflict};
 
 /// The newest version of a plan, after it was to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +108,8 @@ impl Catalogue {
             let (plan, version) = (unit.ids().fresh(), unit.ids().fresh());
             let (plan, version) =
                 Plan::create(plan, version, code.clone(), definition.clone(), now)?;
-            unit.catalogue().insert(&plan, &version).await?;
+            let inserted = unit.catalogue().insert(&plan, &version).await;
+            inserted.map_err(raced)?;
             return Ok(Published { version, new: true });
         };
         let newest = newest(unit, &plan).await?;
@@ -346,6 +347,16 @@ impl Catalogue {
         let found = unit.plans().version(version).await?;
         let found = found.ok_or_else(|| Error::not_found("plan version", version))?;
         book(&mut *unit, found).await
+    }
+}
+
+/// The plan was not there when it was looked for: if it is there now, somebody else was faster.
+fn raced(error: StoreError) -> StoreError {
+    match error.kind() {
+        StoreErrorKind::AlreadyExists => {
+            StoreError::new(StoreErrorKind::Conflict, error.operation()).with_source(error)
+        }
+        _ => error,
     }
 }
 

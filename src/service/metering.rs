@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::access::authorize;
+use super::limit_notes::{Followed, new_ones};
 use super::tenants::must_be_present;
 use crate::domain::access::Permission;
 use crate::domain::context::Context;
@@ -71,7 +72,7 @@ impl Metering {
         let checks = Checks::of(tx, items).await?;
         let prepared: Vec<_> = items.iter().map(|item| checks.prepare(item)).collect();
         let records: Vec<UsageRecord> = prepared.iter().flatten().cloned().collect();
-        let mut outcomes = tx.usage().record(&records).await?.into_iter();
+        let mut outcomes = record_all(tx, &records).await?.into_iter();
         Ok(std::iter::zip(items, prepared)
             .map(|(item, prepared)| {
                 let record = prepared?;
@@ -105,7 +106,7 @@ impl Metering {
         let metadata = Document::new("metadata", json!({ "reason": reason }))?;
         let now = tx.now();
         let record = existing(tx, id).await?.void(metadata, now)?;
-        let outcomes = tx.usage().record(std::slice::from_ref(&record)).await?;
+        let outcomes = record_all(tx, std::slice::from_ref(&record)).await?;
         // A record is voided once, for whichever reason came first.
         let new = outcomes.first() == Some(&Recorded::Now);
         Ok(Receipt { id: record.id, new })
@@ -158,7 +159,7 @@ impl Metering {
                 _ => Err(MeteringError::AlreadyCorrected { id }.into()),
             };
         }
-        let outcomes = tx.usage().record(std::slice::from_ref(&record)).await?;
+        let outcomes = record_all(tx, std::slice::from_ref(&record)).await?;
         let outcome = outcomes.into_iter().next().unwrap_or(Recorded::Now);
         Ok(outcome.receipt(&record, &by.key)?)
     }
@@ -326,6 +327,16 @@ impl Metering {
         authorize(&mut *unit, Permission::UsageRead).await?;
         Ok(unit)
     }
+}
+
+/// Records usage, and moves the counters of the limits that it counts for.
+async fn record_all(tx: &mut dyn Tx, records: &[UsageRecord]) -> Result<Vec<Recorded>> {
+    let followed = Followed::open(tx, records.iter()).await?;
+    let outcomes = tx.usage().record(records).await?;
+    if let Some(followed) = followed {
+        followed.moved(tx, new_ones(records, &outcomes)).await?;
+    }
+    Ok(outcomes)
 }
 
 async fn existing(tx: &mut dyn Tx, id: UsageId) -> Result<UsageRecord> {

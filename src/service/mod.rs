@@ -9,6 +9,8 @@ mod analytics;
 mod catalogue;
 mod concurrent;
 mod executions;
+mod limit_notes;
+mod limits;
 mod metering;
 mod outbox;
 mod relay;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 pub use analytics::Analytics;
 pub use catalogue::{Catalogue, ImportedPlan, OverrideSet, PriceSet, Published};
 pub use executions::Executions;
+pub use limits::{LimitStatus, Limits};
 pub use metering::Metering;
 pub use outbox::Outbox;
 pub use relay::{PublishError, Publisher, Relay, RelayReport};
@@ -94,6 +97,12 @@ impl Tenantry {
     #[must_use]
     pub fn metering(&self) -> Metering {
         Metering::new(Arc::clone(&self.store))
+    }
+
+    /// Limits: reserved, committed, told.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::new(Arc::clone(&self.store))
     }
 
     /// What is sold: plans and prices.

@@ -4,20 +4,24 @@
 //! Statements per batch, whatever its size: one each for the source, the months that are kept, the
 //! workflows, the known executions, the executions, the payloads (one per 32 MB), usage, events and
 //! messages; more only where there is something to do: workflows that are new, executions that
-//! changed, error logs, contradictions.
+//! changed, error logs, contradictions, payloads that came late.
 
 use std::collections::{BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
+
 use super::access::authorize;
 use super::executions::Executions;
+use super::limit_notes::{Followed, new_ones, note, release};
 use crate::domain::access::Permission;
 use crate::domain::analytics::{AnalyticsEvent, EventData, EventType};
 use crate::domain::context::Context;
 use crate::domain::execution::{
-    Batch, Ended, Execution, ExecutionReport, MeterPolicy, Rejection, SyncOutcome, SyncReport,
-    Writes,
+    Batch, Ended, Execution, ExecutionReport, Late, MeterPolicy, Rejection, SyncOutcome,
+    SyncReport, Writes,
 };
-use crate::domain::ids::{SourceId, UserId, WorkflowId};
+use crate::domain::ids::{ExecutionId, ReservationId, SourceId, UserId, WorkflowId};
+use crate::domain::limits::CountedRows;
 use crate::domain::metering::UsageRecord;
 use crate::domain::outbox::OutboxMessage;
 use crate::domain::text::ExternalId;
@@ -114,7 +118,9 @@ impl Executions {
                 (None, None) => batch.reject(unknown(report)),
             }
         }
-        write(tx, reports, batch.writes()).await.map_err(raced)
+        let mut writes = batch.writes();
+        keep_bare(tx, &mut writes.late).await?;
+        write(tx, reports, writes).await.map_err(raced)
     }
 
     /// The workflows of the batch, by the source's ids; those that are not known are created if
@@ -164,6 +170,7 @@ impl Executions {
             }
         }
         if !missing.is_empty() {
+            note(tx, CountedRows::Workflows, missing.len() as u64).await?;
             ids.extend(by_external(tx.workflows().ensure_external(&missing).await?));
         }
         for external in wanted.into_keys() {
@@ -215,11 +222,24 @@ fn raced(error: impl Into<Error>) -> Error {
     }
 }
 
+/// Leaves of what came late that of executions that have nothing of the kind.
+async fn keep_bare(tx: &mut dyn Tx, late: &mut Vec<Late>) -> Result<()> {
+    let id = |late: &Late| late.execution.id;
+    if late.is_empty() {
+        return Ok(());
+    }
+    let asked: Vec<ExecutionId> = late.iter().map(id).collect();
+    let bare: BTreeSet<ExecutionId> = tx.executions().bare(&asked).await?.into_iter().collect();
+    late.retain(|late| bare.contains(&id(late)));
+    Ok(())
+}
+
 async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> Result<SyncReport> {
     let Writes {
         new,
         changed,
-        attached,
+        mut attached,
+        late,
         ended,
         contradictions,
         mut outcomes,
@@ -234,6 +254,17 @@ async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> 
             .collect();
         tx.executions().update(&updates).await?;
     }
+    for late in &late {
+        let execution = late.execution.id;
+        attached.push((execution, false, late.place));
+        if let Some(outcome) = outcomes.get_mut(late.place) {
+            let completed = false;
+            *outcome = SyncOutcome::Stored {
+                execution,
+                completed,
+            };
+        }
+    }
     let attachments: Vec<Attachments> = attached
         .into_iter()
         .filter_map(|(execution, replace, place)| {
@@ -246,7 +277,7 @@ async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> 
                 errors,
             })
         })
-        .filter(|a| a.replace || !a.payloads.is_empty() || !a.errors.is_empty())
+        .filter(|attached| attached.replace || attached.brings())
         .collect();
     if !attachments.is_empty() {
         tx.executions().attach(&attachments).await?;
@@ -260,25 +291,51 @@ async fn write(tx: &mut dyn Tx, reports: &[ExecutionReport], writes: Writes) -> 
             }
         }
     }
+    let usage = usage(&ended, &late, tx.now());
+    let followed = Followed::open(tx, usage.iter()).await?;
+    let mut recorded = Vec::new();
+    if !usage.is_empty() {
+        recorded = tx.usage().record(&usage).await?;
+    }
     if !ended.is_empty() {
         announce(tx, &ended).await?;
+    }
+    // What was reserved for a run gives way to what the run used. Counters come last: whoever
+    // needs them next waits until this unit ends.
+    let reserved: Vec<ReservationId> = ended
+        .iter()
+        .filter_map(|ended| reports.get(ended.place))
+        .flat_map(|report| report.reservations().iter().copied())
+        .collect();
+    if !reserved.is_empty() {
+        release(tx, &reserved).await?;
+    }
+    if let Some(followed) = followed {
+        followed.moved(tx, new_ones(&usage, &recorded)).await?;
     }
     Ok(SyncReport::new(outcomes))
 }
 
-/// What follows from an execution's end: usage, one event, one message.
+/// What the meters read of executions that ended, and of what came late.
+fn usage(ended: &[Ended], late: &[Late], now: DateTime<Utc>) -> Vec<UsageRecord> {
+    let of_ended = ended
+        .iter()
+        .map(|ended| (&ended.execution, &ended.completed.usage));
+    let of_late = late.iter().map(|late| (&late.execution, &late.usage));
+    of_ended
+        .chain(of_late)
+        .flat_map(|(execution, readings)| {
+            let record = move |reading| UsageRecord::of_execution(execution, reading, now);
+            readings.iter().map(record)
+        })
+        .collect()
+}
+
+/// What is told of an execution's end: one event, one message.
 async fn announce(tx: &mut dyn Tx, ended: &[Ended]) -> Result<()> {
     let at = |execution: &Execution| execution.finished_at.unwrap_or(execution.started_at);
-    let now = tx.now();
-    let (mut usage, mut events, mut messages) = (Vec::new(), Vec::new(), Vec::new());
-    for Ended {
-        execution,
-        completed,
-    } in ended
-    {
-        for reading in &completed.usage {
-            usage.push(UsageRecord::of_execution(execution, reading, now));
-        }
+    let (mut events, mut messages) = (Vec::new(), Vec::new());
+    for Ended { execution, .. } in ended {
         let data = EventData::trusted(execution.event_text());
         let event = AnalyticsEvent::derived(
             execution.id.as_uuid().as_bytes(),
@@ -291,9 +348,6 @@ async fn announce(tx: &mut dyn Tx, ended: &[Ended]) -> Result<()> {
             None => event,
         });
         messages.push(OutboxMessage::execution_complete(execution));
-    }
-    if !usage.is_empty() {
-        tx.usage().record(&usage).await?;
     }
     tx.events().append(&events).await?;
     tx.outbox().enqueue(&messages).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::access::{authorize, authorize_alone, authorize_own};
+use super::limit_notes::admit_one;
 use super::roles::{give, keep_an_owner, rights_of};
 use super::tenants::must_be_present;
 use crate::domain::access::{Permission, Powers};
@@ -10,6 +11,7 @@ use crate::domain::analytics::{EventData, EventType, NewEvent};
 use crate::domain::context::Context;
 use crate::domain::identity::{NewUser, Rights, User, UserPatch, UserStatus};
 use crate::domain::ids::UserId;
+use crate::domain::limits::CountedRows;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::{Email, Subject};
 use crate::error::{Error, Result};
@@ -45,8 +47,9 @@ impl Users {
     ///
     /// # Errors
     /// `Forbidden` without `users.manage`, or, with roles, `roles.manage` and all that they allow;
-    /// `AlreadyExists` for an id, an address or a subject that is taken in this tenant; `NotFound`
-    /// for a role that the tenant does not have.
+    /// `LimitExceeded` when the tenant has as many as it may; `AlreadyExists` for an id, an address
+    /// or a subject that is taken in this tenant; `NotFound` for a role that the tenant does not
+    /// have.
     pub async fn create(&self, ctx: &Context, new: &NewUser) -> Result<User> {
         on_conflict(&*self.store, || async {
             let mut unit = self.store.begin(ctx).await?;
@@ -69,6 +72,7 @@ impl Users {
             powers.require(Permission::RolesManage)?;
             powers
         };
+        admit_one(tx, CountedRows::Users).await?;
         let id = new.id.unwrap_or_else(|| tx.ids().fresh());
         let user = User::create(id, new.clone(), tx.now());
         tx.users().insert(&user).await?;
@@ -203,7 +207,8 @@ impl Users {
     ///
     /// # Errors
     /// `Forbidden` without `users.manage` and all that the user will be able to do; `NotFound`;
-    /// `Invalid` unless the user is deactivated.
+    /// `Invalid` unless the user is deactivated; `LimitExceeded` when the tenant has as many as it
+    /// may.
     pub async fn reactivate(&self, ctx: &Context, id: UserId) -> Result<User> {
         on_conflict(&*self.store, || async {
             let mut unit = self.store.begin(ctx).await?;
@@ -223,6 +228,7 @@ impl Users {
         reach(tx, &powers, id).await?;
         let mut user = existing(tx, id).await?;
         user.reactivate(tx.now())?;
+        admit_one(tx, CountedRows::Users).await?;
         Ok(tx.users().update(&user).await?)
     }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use super::access::authorize;
+use super::limit_notes::admit;
 use super::workflows::{WorkflowOutcome, Workflows, write};
 use crate::domain::access::Permission;
 use crate::domain::context::Context;
 use crate::domain::ids::SourceId;
+use crate::domain::limits::{CountedRows, LimitError};
 use crate::domain::text::ExternalId;
 use crate::domain::workflow::{Workflow, WorkflowError, WorkflowSnapshot};
 use crate::error::{Error, Result};
@@ -21,8 +23,9 @@ impl Workflows {
     /// name, the settings, the tags, the state and, if it differs, the definition of the snapshot,
     /// as a new version.
     ///
-    /// A snapshot that is refused stops none of the others. A workflow in the archive refuses every
-    /// snapshot and stays as it is. The same import again changes nothing and says so. Four
+    /// A snapshot that is refused stops none of the others: so is one of a workflow that is not
+    /// known, where the tenant has as many as it may. A workflow in the archive refuses every
+    /// snapshot and stays as it is. The same import again changes nothing and says so. Five
     /// statements, and one more for each workflow that changed.
     ///
     /// # Errors
@@ -67,6 +70,7 @@ impl Workflows {
         let mut missing = Vec::new();
         let mut made = HashMap::new();
         let mut refused = HashMap::new();
+        let mut over_the_limit = HashMap::new();
         for (index, snapshot) in snapshots.iter().enumerate() {
             let external = snapshot.external_id();
             if known.contains_key(external) || made.contains_key(external) {
@@ -83,6 +87,15 @@ impl Workflows {
                 }
             }
         }
+        if !missing.is_empty() {
+            let asked = missing.len() as u64;
+            if let Some(full) = admit(tx, CountedRows::Workflows, asked).await? {
+                let granted = usize::try_from(full.granted).unwrap_or(usize::MAX);
+                for over in missing.drain(granted.min(missing.len())..) {
+                    over_the_limit.insert(over.workflow.id, LimitError::from(&full));
+                }
+            }
+        }
         known.extend(by_external(tx.workflows().ensure_external(&missing).await?));
 
         let mut imported = Vec::with_capacity(snapshots.len());
@@ -90,6 +103,13 @@ impl Workflows {
             let external = snapshot.external_id();
             if let Some(reason) = refused.remove(&index) {
                 imported.push(Err(reason));
+                continue;
+            }
+            if !known.contains_key(external)
+                && let Some((_, id)) = made.get(external)
+                && let Some(reason) = over_the_limit.get(id)
+            {
+                imported.push(Err(LimitError::clone(reason).into()));
                 continue;
             }
             let workflow = known

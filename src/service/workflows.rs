@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::access::authorize;
+use super::limit_notes::admit_one;
 use super::tenants::must_be_present;
 use crate::domain::access::Permission;
 use crate::domain::context::Context;
 use crate::domain::ids::{SourceId, WorkflowId};
+use crate::domain::limits::CountedRows;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::ExternalId;
 use crate::domain::workflow::{
@@ -80,7 +82,7 @@ impl Workflows {
     /// Creates a workflow with its first version.
     ///
     /// # Errors
-    /// `NotFound` for a source that this tenant does not have; `AlreadyExists` when the source has
+    /// `LimitExceeded` when the tenant has as many as it may; `NotFound` for a source that this tenant does not have; `AlreadyExists` when the source has
     /// a workflow with this external id.
     pub async fn create(&self, ctx: &Context, new: NewWorkflow) -> Result<Workflow> {
         on_conflict(&*self.store, || async {
@@ -98,6 +100,7 @@ impl Workflows {
     /// As [`Workflows::create`].
     pub async fn create_in(&self, tx: &mut dyn Tx, new: NewWorkflow) -> Result<Workflow> {
         authorize(tx, Permission::WorkflowsWrite).await?;
+        admit_one(tx, CountedRows::Workflows).await?;
         let (by, now) = (tx.context().actor().user(), tx.now());
         let made = new.make(tx.ids().fresh(), by, now);
         tx.workflows().insert(&made).await?;
@@ -337,7 +340,7 @@ impl Workflows {
     /// Takes a workflow out of the archive, not in use.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; `LimitExceeded` when the tenant has as many as it may.
     pub async fn unarchive(&self, ctx: &Context, id: WorkflowId) -> Result<WorkflowOutcome> {
         self.edit(ctx, id, None, Edit::Unarchive).await
     }
@@ -445,7 +448,13 @@ async fn edit_in(
             workflow.redefined(former.definition, by, now)?.into()
         }
         Edit::Archive => workflow.archived(now).into(),
-        Edit::Unarchive => workflow.unarchived(now).into(),
+        Edit::Unarchive => {
+            let next = workflow.unarchived(now);
+            if next.is_some() {
+                admit_one(tx, CountedRows::Workflows).await?;
+            }
+            next.into()
+        }
     };
     write(tx, workflow, change).await
 }

@@ -47,6 +47,14 @@ pub struct Attachments {
     pub errors: Arc<[ErrorEntry]>,
 }
 
+impl Attachments {
+    /// Whether there is anything to keep.
+    #[must_use]
+    pub fn brings(&self) -> bool {
+        !self.payloads.is_empty() || !self.errors.is_empty()
+    }
+}
+
 /// The unit's own tenant's executions.
 #[async_trait]
 pub trait ExecutionRepo: Send {
@@ -84,13 +92,18 @@ pub trait ExecutionRepo: Send {
     /// does not exist in this tenant.
     async fn update(&mut self, updates: &[ExecutionUpdate]) -> StoreResult<()>;
 
-    /// Keeps payloads and error logs.
+    /// Keeps payloads and error logs. An attachment that brings neither asks for nothing.
     ///
     /// # Errors
     /// `NotFound` for an execution that does not exist in this tenant; `OutsideWindow` when the
     /// month of its id is not kept; `AlreadyExists` when it has some already and they are not to
     /// be replaced.
     async fn attach(&mut self, attachments: &[Attachments]) -> StoreResult<()>;
+
+    /// Which of these executions have neither a payload nor an error log, in no particular order;
+    /// one that does not exist has neither. Nobody else keeps any for them until the unit ends, if
+    /// it has locked them.
+    async fn bare(&mut self, executions: &[ExecutionId]) -> StoreResult<Vec<ExecutionId>>;
 
     /// Keeps contradictions and answers for each whether it was new.
     ///

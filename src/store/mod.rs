@@ -33,6 +33,7 @@ mod catalogue;
 pub mod conformance;
 mod error;
 mod executions;
+mod limits;
 mod metering;
 mod months;
 mod outbox;
@@ -58,6 +59,9 @@ pub use audit::{AuditFilter, AuditRepo};
 pub use catalogue::{CatalogueRepo, PlanRepo, PlatformAuditRepo, PriceOverrideRepo};
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use executions::{Attachments, ExecutionFilter, ExecutionRepo, ExecutionUpdate};
+pub use limits::{
+    Admission, Counter, Drift, LimitRepo, LimitUse, ReservationSweep, RowAdmission, Settled, Swept,
+};
 pub use metering::{MeterRepo, UsageFilter, UsageRepo};
 pub use months::MonthDirectory;
 pub use outbox::OutboxRepo;
@@ -117,6 +121,8 @@ pub trait Tx: Send {
     fn plans(&mut self) -> &mut dyn PlanRepo;
     /// The tenant's own prices.
     fn price_overrides(&mut self) -> &mut dyn PriceOverrideRepo;
+    /// The tenant's limits, and what is used of them.
+    fn limits(&mut self) -> &mut dyn LimitRepo;
     /// The tenant's subscriptions.
     fn subscriptions(&mut self) -> &mut dyn SubscriptionRepo;
 }
@@ -152,6 +158,8 @@ pub trait PlatformUnit: Send {
     fn relay(&mut self) -> &mut dyn RelayRepo;
     /// What is sold.
     fn catalogue(&mut self) -> &mut dyn CatalogueRepo;
+    /// All tenants' reservations.
+    fn reservations(&mut self) -> &mut dyn ReservationSweep;
     /// All tenants' subscriptions.
     fn subscriptions(&mut self) -> &mut dyn SubscriptionDirectory;
     /// The trail of what belongs to no tenant.

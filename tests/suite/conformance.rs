@@ -76,4 +76,5 @@ areas! {
     catalogue,
     prices,
     subscriptions,
+    limits,
 }

@@ -31,6 +31,8 @@ mod isolation;
 mod join;
 mod layering;
 #[cfg(feature = "postgres")]
+mod limits;
+#[cfg(feature = "postgres")]
 mod metering;
 #[cfg(feature = "postgres")]
 mod migration;

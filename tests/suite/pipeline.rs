@@ -484,3 +484,63 @@ async fn a_workflow_deleted_at_the_same_instant_is_created_again() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_that_come_with_a_second_report_of_the_end_are_kept_once() {
+    on_both(async |store| {
+        let scene = Scene::of(&store, "acme").await;
+        let whole = reports(EXECUTIONS)
+            .into_iter()
+            .find(|report| report.status() == ExecutionStatus::Error)
+            .unwrap();
+        let listed = ExecutionReport::new(
+            whole.external_id().clone(),
+            whole.workflow().clone(),
+            whole.status(),
+            whole.mode().clone(),
+            whole.started_at(),
+        )
+        .with_stopped_at(whole.stopped_at().unwrap())
+        .with_snapshot(Arc::clone(whole.snapshot().unwrap()));
+        let first = scene.sync(std::slice::from_ref(&listed)).await;
+        assert_eq!((first.stored, first.completed), (1, 1));
+        let before = scene.usage().await;
+        assert_eq!(before.get("storage"), None);
+
+        let mut callers = Vec::new();
+        let scene = Arc::new(scene);
+        for _ in 0..4 {
+            let (scene, whole) = (Arc::clone(&scene), whole.clone());
+            callers.push(tokio::spawn(async move { scene.sync(&[whole]).await }));
+        }
+        let mut stored = 0;
+        for caller in callers {
+            stored += caller.await.unwrap().stored;
+        }
+        assert_eq!(stored, 1, "one of them kept it");
+        let after = scene.usage().await;
+        let bytes = Decimal::from(whole.storage_bytes());
+        assert_eq!(after.get("storage"), Some(&bytes));
+        assert_eq!(after.get("executions"), before.get("executions"));
+        assert_eq!(scene.events().await, 1);
+        let executions = scene.app.executions();
+        let (ctx, id) = (&scene.ctx, whole.external_id());
+        let row = executions.find(ctx, scene.source, id).await.unwrap();
+        let output = executions.payload(ctx, row.id, PayloadKind::Output).await;
+        let output = output.unwrap().map(|payload| payload.as_str().to_owned());
+        assert_eq!(
+            output.as_deref(),
+            whole.output().map(|payload| payload.as_str())
+        );
+        assert_eq!(
+            executions.errors(ctx, row.id).await.unwrap(),
+            whole.errors()
+        );
+
+        let other = Scene::of(&store, "globex").await;
+        let both = other.sync(&[listed, whole]).await;
+        assert_eq!((both.stored, both.completed, both.known), (2, 1, 0));
+        assert_eq!(other.usage().await, after);
+    })
+    .await;
+}

@@ -88,6 +88,32 @@ trait Valid: Clone {
     }
 }
 
+macro_rules! valid {
+    ($($price:ident),+) => {$(
+        impl Valid for $price {
+            fn valid_from(&self) -> DateTime<Utc> {
+                self.valid_from
+            }
+
+            fn valid_to(&self) -> Option<DateTime<Utc>> {
+                self.valid_to
+            }
+
+            fn terms(&self) -> &PriceTerms {
+                &self.terms
+            }
+
+            fn until(self, end: DateTime<Utc>) -> Self {
+                Self {
+                    valid_to: Some(end),
+                    ..self
+                }
+            }
+        }
+    )+};
+}
+valid!(Price, PriceOverride);
+
 /// What has to be written for a new price.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -164,27 +190,6 @@ pub struct Price {
     pub created_at: DateTime<Utc>,
 }
 
-impl Valid for Price {
-    fn valid_from(&self) -> DateTime<Utc> {
-        self.valid_from
-    }
-
-    fn valid_to(&self) -> Option<DateTime<Utc>> {
-        self.valid_to
-    }
-
-    fn terms(&self) -> &PriceTerms {
-        &self.terms
-    }
-
-    fn until(self, end: DateTime<Utc>) -> Self {
-        Self {
-            valid_to: Some(end),
-            ..self
-        }
-    }
-}
-
 impl Price {
     /// A price from an instant on, without an end.
     #[must_use]
@@ -242,27 +247,6 @@ pub struct PriceOverride {
     pub valid_to: Option<DateTime<Utc>>,
     /// When it was written.
     pub created_at: DateTime<Utc>,
-}
-
-impl Valid for PriceOverride {
-    fn valid_from(&self) -> DateTime<Utc> {
-        self.valid_from
-    }
-
-    fn valid_to(&self) -> Option<DateTime<Utc>> {
-        self.valid_to
-    }
-
-    fn terms(&self) -> &PriceTerms {
-        &self.terms
-    }
-
-    fn until(self, end: DateTime<Utc>) -> Self {
-        Self {
-            valid_to: Some(end),
-            ..self
-        }
-    }
 }
 
 impl PriceOverride {

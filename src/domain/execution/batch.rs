@@ -6,7 +6,9 @@ use std::collections::hash_map::Entry;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Completed, Contradiction, Execution, ExecutionReport, MeterPolicy, Observation};
+use super::{
+    Completed, Contradiction, Execution, ExecutionReport, MeterPolicy, MeterReading, Observation,
+};
 use crate::domain::ids::{ExecutionId, SourceId, UserId, WorkflowId, instant_of};
 use crate::domain::text::ExternalId;
 use crate::domain::time::Window;
@@ -79,6 +81,19 @@ pub struct Ended {
     pub execution: Execution,
     /// What follows.
     pub completed: Completed,
+    /// The place in the batch of the report that told of the end.
+    pub place: usize,
+}
+
+/// What a further report of an end brings, to be kept if the execution has nothing of the kind yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Late {
+    /// The execution.
+    pub execution: Execution,
+    /// The place of the report in the batch.
+    pub place: usize,
+    /// What is metered of it then.
+    pub usage: Vec<MeterReading>,
 }
 
 /// One execution that the batch is about.
@@ -89,9 +104,36 @@ struct Row {
     execution: Execution,
     /// The report whose payloads and error log are to be kept.
     attach: Option<usize>,
+    /// Whether that report has any.
+    attached: bool,
+    /// A report of the known end that has some.
+    late: Option<(usize, Vec<MeterReading>)>,
     /// The place of the report that brought it to its end, and what follows.
     completed: Option<(usize, Completed)>,
     changed: bool,
+}
+
+impl Row {
+    /// Takes what a further report of the end brings, where nothing is kept yet: at once if the
+    /// batch itself told of the end, otherwise if the store finds nothing. Answers whether at once.
+    fn takes(&mut self, report: &ExecutionReport, place: usize, policy: &MeterPolicy) -> bool {
+        if self.attached || !report.has_attachment() || !self.execution.ends_as(report) {
+            return false;
+        }
+        if self.attach.is_none() {
+            let usage = MeterPolicy::readings_of_attachment(report);
+            self.late.get_or_insert((place, usage));
+            return false;
+        }
+        self.attach = Some(place);
+        self.attached = true;
+        if let (Some((_, completed)), Some(duration)) =
+            (&mut self.completed, self.execution.duration_ms)
+        {
+            completed.usage = policy.readings(report, duration);
+        }
+        true
+    }
 }
 
 /// Reports of one source, decided one after the other against what is known.
@@ -117,6 +159,8 @@ pub struct Writes {
     /// Whose payloads and error log are kept: the execution, whether an earlier report's are to be
     /// replaced, and the place of the report in the batch.
     pub attached: Vec<(ExecutionId, bool, usize)>,
+    /// What is to be kept of executions that have neither payloads nor an error log.
+    pub late: Vec<Late>,
     /// The executions that reached their end, in the order of the reports that told of it.
     pub ended: Vec<Ended>,
     /// Contradictions, with the place of the report in the batch.
@@ -141,6 +185,8 @@ impl<'r> Batch<'r> {
                 read: Some(execution.revision),
                 execution,
                 attach: None,
+                attached: false,
+                late: None,
                 completed: None,
                 changed: false,
             })
@@ -203,6 +249,8 @@ impl<'r> Batch<'r> {
                     read: None,
                     execution: first.execution,
                     attach: Some(place),
+                    attached: report.has_attachment(),
+                    late: None,
                     completed: first.completed.map(|completed| (place, completed)),
                     changed: true,
                 });
@@ -219,6 +267,12 @@ impl<'r> Batch<'r> {
         };
         let execution = row.execution.id;
         match row.execution.observe(report, self.policy, self.now) {
+            Observation::Known if row.takes(report, place, self.policy) => {
+                Ok(SyncOutcome::Stored {
+                    execution,
+                    completed: false,
+                })
+            }
             Observation::Known => Ok(SyncOutcome::Known { execution }),
             Observation::Contradiction(told) => {
                 self.contradictions.push((place, *told));
@@ -240,6 +294,10 @@ impl<'r> Batch<'r> {
                 row.changed = true;
                 if advance.moved {
                     row.attach = Some(place);
+                    row.attached = report.has_attachment();
+                    row.late = None;
+                } else {
+                    row.takes(report, place, self.policy);
                 }
                 if let Some(completed) = advance.completed {
                     row.completed = Some((place, completed));
@@ -269,7 +327,21 @@ impl<'r> Batch<'r> {
             ..Writes::default()
         };
         let mut ended = Vec::new();
-        for row in self.rows.into_iter().filter(|row| row.changed) {
+        for row in self.rows {
+            let month = instant_of(row.execution.id.as_uuid()).unwrap_or_default();
+            if let Some((place, usage)) = row.late
+                && self.window.holds(month)
+            {
+                let execution = row.execution.clone();
+                writes.late.push(Late {
+                    execution,
+                    place,
+                    usage,
+                });
+            }
+            if !row.changed {
+                continue;
+            }
             if let Some(place) = row.attach {
                 writes
                     .attached
@@ -280,6 +352,7 @@ impl<'r> Batch<'r> {
                 let end = Ended {
                     execution,
                     completed,
+                    place,
                 };
                 ended.push((place, end));
             }

@@ -27,19 +27,31 @@ impl MeterPolicy {
         self.statuses.contains(&status) && self.modes.contains(mode)
     }
 
+    /// What is read from what a report brings, and not from the run itself.
+    pub(super) fn readings_of_attachment(report: &ExecutionReport) -> Vec<MeterReading> {
+        above_zero([
+            (MeterName::AI_CALLS, Decimal::from(report.ai_calls())),
+            (MeterName::STORAGE, Decimal::from(report.storage_bytes())),
+        ])
+    }
+
     pub(super) fn readings(&self, report: &ExecutionReport, duration_ms: i64) -> Vec<MeterReading> {
         let billable = self.bills(report.mode(), report.status());
-        [
+        above_zero([
             (MeterName::EXECUTIONS, Decimal::from(u8::from(billable))),
             (MeterName::AI_CALLS, Decimal::from(report.ai_calls())),
             (MeterName::EXECUTION_MS, Decimal::from(duration_ms)),
             (MeterName::STORAGE, Decimal::from(report.storage_bytes())),
-        ]
+        ])
+    }
+}
+
+fn above_zero<const N: usize>(readings: [(MeterName, Decimal); N]) -> Vec<MeterReading> {
+    readings
         .into_iter()
         .filter(|(_, quantity)| !quantity.is_zero())
         .map(|(meter, quantity)| MeterReading { meter, quantity })
         .collect()
-    }
 }
 
 /// Production runs (webhook, trigger, chat) that ended in success or error. Not manual runs,

@@ -11,7 +11,7 @@ mod report;
 mod status;
 
 pub use self::attachment::{PayloadKind, error_log_id};
-pub use self::batch::{Batch, Ended, Rejection, SyncCounts, SyncOutcome, SyncReport, Writes};
+pub use self::batch::{Batch, Ended, Late, Rejection, SyncCounts, SyncOutcome, SyncReport, Writes};
 pub use self::error_log::ErrorEntry;
 pub use self::metering::{MeterPolicy, MeterReading};
 pub use self::observe::{Advance, Completed, Contradiction, End, Execution, Observation};

@@ -11,6 +11,8 @@
 //!   on when it stopped.
 //! - Two different ends, in state or in instant, contradict each other. The one that was seen first
 //!   stays, the other is recorded. Only here does the order of arrival count.
+//! - Payloads and an error log that come with a second report of the end are kept if the first one
+//!   brought none: a list of runs shows less than one of them asked for by its id.
 //! - Links between runs and the person who started one are kept once they are known; n8n writes
 //!   `retrySuccessId` into a failed run long after its end.
 
@@ -257,6 +259,12 @@ impl Execution {
             execution: next,
             moved,
         }))
+    }
+
+    /// Whether the report tells the end that is known.
+    #[must_use]
+    pub fn ends_as(&self, report: &ExecutionReport) -> bool {
+        self.finished_at.is_some() && self.end() == State::of(report).end
     }
 
     /// How it ended, if it has.

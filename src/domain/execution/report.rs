@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{ErrorEntry, ExecutionMode, ExecutionStatus, Label};
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ReservationId, UserId};
 use crate::domain::payload::Payload;
 use crate::domain::text::ExternalId;
 use crate::domain::time::micros;
@@ -55,6 +55,7 @@ pub struct ExecutionReport {
     errors: Arc<[ErrorEntry]>,
     ai_calls: u32,
     snapshot: Option<Arc<WorkflowSnapshot>>,
+    reservations: Vec<ReservationId>,
 }
 
 impl ExecutionReport {
@@ -86,6 +87,7 @@ impl ExecutionReport {
             errors: Arc::default(),
             ai_calls: 0,
             snapshot: None,
+            reservations: Vec::new(),
         }
     }
 
@@ -109,6 +111,14 @@ impl ExecutionReport {
     #[must_use]
     pub fn with_wait_till(mut self, instant: DateTime<Utc>) -> Self {
         self.wait_till = Some(micros(instant));
+        self
+    }
+
+    /// The same report with something that was reserved for the run, besides what it names already.
+    /// The report that tells of the end puts the run's usage in its place.
+    #[must_use]
+    pub fn with_reservation(mut self, reservation: ReservationId) -> Self {
+        self.reservations.push(reservation);
         self
     }
 
@@ -278,6 +288,12 @@ impl ExecutionReport {
         self.ai_calls
     }
 
+    /// What was reserved for the run.
+    #[must_use]
+    pub fn reservations(&self) -> &[ReservationId] {
+        &self.reservations
+    }
+
     /// The workflow as it was when it ran.
     #[must_use]
     pub fn snapshot(&self) -> Option<&Arc<WorkflowSnapshot>> {
@@ -288,6 +304,12 @@ impl ExecutionReport {
     #[must_use]
     pub fn has_payload(&self) -> bool {
         self.input.is_some() || self.output.is_some() || self.error.is_some()
+    }
+
+    /// Whether it brings any payload or an error log.
+    #[must_use]
+    pub fn has_attachment(&self) -> bool {
+        self.has_payload() || !self.errors.is_empty()
     }
 
     /// The bytes its payloads take when they are kept, after masking.

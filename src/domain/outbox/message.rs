@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::domain::catalogue::LimitName;
 use crate::domain::execution::Execution;
 use crate::domain::ids::{SubscriptionId, TenantId, WorkflowId};
+use crate::domain::limits::Crossing;
 use crate::domain::payload::PayloadError;
 use crate::domain::payload::scan::Scanner;
 use crate::domain::subscription::{Subscription, SubscriptionChange};
@@ -109,6 +111,12 @@ impl MessageKey {
     #[must_use]
     pub fn workflow(id: WorkflowId) -> Self {
         Self(format!("workflow:{id}").into())
+    }
+
+    /// The key of what happens to a limit: `limit:{name}`.
+    #[must_use]
+    pub fn limit(limit: &LimitName) -> Self {
+        Self(format!("limit:{limit}").into())
     }
 }
 
@@ -240,6 +248,36 @@ impl OutboxMessage {
             KIND.clone(),
             MessagePayload::trusted(text),
             execution.finished_at.unwrap_or(execution.started_at),
+        )
+    }
+
+    /// Tells that a share of a limit's bound was reached: `limit_threshold` under the limit's key,
+    /// with the crossing's JSON form, the share in percent and when the count begins anew.
+    #[must_use]
+    pub fn limit_threshold(
+        crossing: &Crossing,
+        resets_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        #[derive(Serialize)]
+        struct Told<'c> {
+            #[serde(flatten)]
+            crossing: &'c Crossing,
+            percent: u8,
+            resets_at: Option<DateTime<Utc>>,
+        }
+        let told = Told {
+            crossing,
+            percent: crossing.threshold.percent(),
+            resets_at,
+        };
+        // Names, numbers and instants always have a JSON form.
+        let text = serde_json::to_string(&told).unwrap_or_default();
+        Self::new(
+            MessageKey::limit(&crossing.limit),
+            MessageKind("limit_threshold".into()),
+            MessagePayload::trusted(text),
+            now,
         )
     }
 

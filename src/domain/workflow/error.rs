@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::definition::DefinitionError;
 use super::tags::TagsError;
 use crate::domain::json::DocumentError;
+use crate::domain::limits::LimitError;
 use crate::domain::text::TextError;
 
 /// Why a workflow was refused.
@@ -25,6 +26,9 @@ pub enum WorkflowError {
     /// The definition.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
+    /// One more than the tenant's limit allows.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// No more versions can be counted.
     #[error("version: a workflow has at most {} versions", i32::MAX)]
     TooManyVersions,

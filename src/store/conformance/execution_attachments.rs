@@ -11,6 +11,8 @@ super::list_cases! { "execution_attachments":
     payloads_are_read_back_byte_for_byte,
     attachments_replace_those_of_an_earlier_report,
     attachments_need_their_execution_and_its_month,
+    an_attachment_that_brings_nothing_asks_for_nothing,
+    executions_without_attachments_are_told_apart,
     error_logs_keep_their_order,
     a_contradiction_is_kept_once,
 }
@@ -118,6 +120,48 @@ async fn attachments_need_their_execution_and_its_month(f: Fixture) {
         unit.executions().attach(&[attachments(old.id, "1")]).await,
         StoreErrorKind::OutsideWindow,
     );
+}
+
+async fn an_attachment_that_brings_nothing_asks_for_nothing(f: Fixture) {
+    let ctx = f.tenant("t").await;
+    let mut unit = f.unit(&ctx).await;
+    for (replace, seconds) in [(true, 0), (false, -86_400 * 300)] {
+        let nothing = Attachments {
+            replace,
+            payloads: Vec::new(),
+            ..attachments(unit.ids().fresh_at(at(seconds)), "1")
+        };
+        unit.executions().attach(&[nothing]).await.unwrap();
+    }
+}
+
+async fn executions_without_attachments_are_told_apart(f: Fixture) {
+    let (ctx, other) = f.two_tenants().await;
+    let place = place(&f, &ctx, "p").await;
+    let mut rows = Vec::new();
+    for name in ["1", "2", "3"] {
+        rows.push(one(&f, &ctx, &place, name).await.id);
+    }
+    let failed = Attachments {
+        payloads: Vec::new(),
+        errors: Arc::new([ErrorEntry::new("no", at(0))]),
+        ..attachments(rows[1], "1")
+    };
+    let mut unit = f.unit(&ctx).await;
+    let kept = [attachments(rows[0], "1"), failed];
+    unit.executions().attach(&kept).await.unwrap();
+    let ghost = unit.ids().fresh_at(at(0));
+    let asked = [rows[0], rows[1], rows[2], ghost];
+    let mut bare = unit.executions().bare(&asked).await.unwrap();
+    bare.sort_unstable();
+    let mut expected = [rows[2], ghost];
+    expected.sort_unstable();
+    assert_eq!(bare, expected);
+    assert_eq!(unit.executions().bare(&[]).await.unwrap(), []);
+    unit.commit().await.unwrap();
+    let mut unit = f.unit(&other).await;
+    let unseen = unit.executions().bare(&asked[..1]).await.unwrap();
+    assert_eq!(unseen, asked[..1], "nothing of another tenant is seen");
 }
 
 async fn error_logs_keep_their_order(f: Fixture) {

@@ -17,6 +17,7 @@ mod execution_attachments;
 mod execution_lists;
 mod executions;
 mod fixture;
+mod limits;
 mod metering;
 mod meters;
 mod outbox;
@@ -97,6 +98,7 @@ pub fn cases() -> Vec<Case> {
         catalogue::cases(),
         prices::cases(),
         subscriptions::cases(),
+        limits::cases(),
     ]
     .into_iter()
     .flatten()

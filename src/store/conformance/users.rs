@@ -460,6 +460,7 @@ async fn the_trail_forgets_nobody_else(f: Fixture) {
         (&one, gone.id),
         (&two, user.id),
         (&one, ghost),
+        (&Context::system(f.platform().await.ids().fresh()), ghost),
     ] {
         let mut unit = f.unit(ctx).await;
         fails(unit.audit().forget(id).await, StoreErrorKind::Invalid);

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tenantry::domain::access::Permission;
 use tenantry::domain::analytics::{EventData, EventType, NewEvent};
-use tenantry::domain::catalogue::CatalogueDocument;
+use tenantry::domain::catalogue::{CatalogueDocument, LimitName};
 use tenantry::domain::execution::{ErrorEntry, ExecutionMode, ExecutionReport, ExecutionStatus};
 use tenantry::domain::identity::{NewUser, Role, RoleName};
 use tenantry::domain::ids::SourceId;
@@ -35,6 +35,7 @@ const NODES: &str = r#"{"nodes": [], "connections": {}}"#;
 pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     let mut new = NewTenant::named(name).unwrap();
     new.domain = Some(DomainName::new(&format!("{name}.example")).unwrap());
+    new.plan = PlanCode::new(&format!("plan of {name}")).unwrap();
     let tenant = app
         .tenants()
         .create(&PlatformContext::system(), new)
@@ -48,7 +49,17 @@ pub(super) async fn tenant(app: &Tenantry, name: &str) -> Context {
     prices(app, &system, name).await;
     subscriptions(app, &system, name).await;
     messages(app, &system, name).await;
+    limits(app, &system, name).await;
     system
+}
+
+/// A limit of the tenant's own plan: a threshold that was told, and something reserved.
+async fn limits(app: &Tenantry, system: &Context, name: &str) {
+    let limit = LimitName::new(&format!("exports-{name}")).unwrap();
+    let limits = app.limits();
+    limits.record(system, &limit, 900).await.unwrap();
+    let minutes = TimeDelta::minutes(5);
+    limits.reserve(system, &limit, 1, minutes).await.unwrap();
 }
 
 /// An owner, who gives somebody else a role of the tenant's own. Answers the owner.
@@ -144,6 +155,7 @@ async fn usage(app: &Tenantry, system: &Context, name: &str) {
 async fn prices(app: &Tenantry, system: &Context, name: &str) {
     let document = format!(
         r#"{{"plans": [{{"code": "plan of {name}", "name": "Plan", "interval": "month",
+            "limits": {{"exports-{name}": {{"hard": 1000}}}},
             "charges": [{{"code": "base", "name": "Base", "kind": "recurring",
                 "prices": {{"EUR": {{"model": {{"type": "flat", "amount": "9"}}}}}}}}]}}]}}"#
     );
