@@ -48,6 +48,8 @@ mod entity;
 mod error;
 mod line;
 mod payment;
+#[cfg(test)]
+mod properties;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -140,8 +140,8 @@ impl<'c> Probe<'c> {
             self.nothing(table, &locked).await;
         }
         for column in table.columns.iter().filter(|c| c.tenant_reads) {
-            let (name, quoted) = (&column.name, literal(rows.theirs.get(&column.name)));
-            let cast = &column.data_type;
+            let (name, cast) = (&column.name, &column.data_type);
+            let quoted = literal(rows.theirs.get(name), cast);
             let sql = format!("SELECT {name} FROM {path} WHERE {tenant} <> '{me}'");
             self.nothing(table, &sql).await;
             // `json` has no equality.
@@ -489,12 +489,15 @@ fn differing(one: &Record, other: &Record) -> Vec<String> {
         .collect()
 }
 
-fn literal(value: Option<&Value>) -> String {
+fn literal(value: Option<&Value>, cast: &str) -> String {
     match value {
         None | Some(Value::Null) => "NULL".to_owned(),
+        Some(json @ Value::Array(_)) if cast == "jsonb" => {
+            format!("'{}'", json.to_string().replace('\'', "''"))
+        }
         Some(Value::String(text)) => format!("'{}'", text.replace('\'', "''")),
         Some(Value::Array(items)) => {
-            let items: Vec<_> = items.iter().map(|item| literal(Some(item))).collect();
+            let items: Vec<_> = items.iter().map(|item| literal(Some(item), cast)).collect();
             format!("ARRAY[{}]", items.join(", "))
         }
         Some(other) => format!("'{}'", other.to_string().replace('\'', "''")),
@@ -514,7 +517,7 @@ fn comparisons(table: &Table, values: &Record) -> Vec<String> {
         let cast = table
             .column(name)
             .map_or("text", |column| &column.data_type);
-        format!("{name} = {}::{cast}", literal(Some(value)))
+        format!("{name} = {}::{cast}", literal(Some(value), cast))
     };
     values.iter().map(one).collect()
 }
