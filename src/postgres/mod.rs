@@ -20,6 +20,7 @@ mod executions;
 mod health;
 mod join;
 mod limit_sums;
+mod limit_terms;
 mod limits;
 mod metering;
 mod meters;

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{TimeDelta, TimeZone, Utc};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tenantry::domain::billing_cycle::{Interval, IntervalUnit};
-use tenantry::domain::catalogue::{
-    Entitlement, Limit, LimitName, LimitWindow, Plan, PlanDefinition,
-};
+use tenantry::domain::catalogue::{Entitlement, Limit, LimitName, LimitWindow, PlanDefinition};
 use tenantry::domain::execution::{ExecutionMode, ExecutionReport, ExecutionStatus};
 use tenantry::domain::identity::{NewUser, Role};
 use tenantry::domain::ids::{ReservationId, SourceId};
@@ -19,6 +17,7 @@ use tenantry::domain::metering::{MeterName, NewUsage};
 use tenantry::domain::outbox::MessageKey;
 use tenantry::domain::page::PageRequest;
 use tenantry::domain::payload::{Payload, PayloadPolicy};
+use tenantry::domain::subscription::NewSubscription;
 use tenantry::domain::tenancy::NewTenant;
 use tenantry::domain::text::{Email, ExternalId, Name, PlanCode, UsageKey};
 use tenantry::domain::workflow::{NewWorkflow, WorkflowDefinition, WorkflowSnapshot};
@@ -64,12 +63,9 @@ impl Scene {
         let sso = Entitlement::new("sso").unwrap();
         definition.entitlements.insert(sso);
         let operator = PlatformContext::system();
-        let mut unit = store.begin_platform(&operator).await.unwrap();
-        let (id, version, now) = (unit.ids().fresh(), unit.ids().fresh(), unit.now());
         let code = PlanCode::new("pro").unwrap();
-        let (plan, version) = Plan::create(id, version, code.clone(), definition, now).unwrap();
-        unit.catalogue().insert(&plan, &version).await.unwrap();
-        unit.commit().await.unwrap();
+        let published = app.catalogue().publish(&operator, &code, &definition).await;
+        published.unwrap();
         let mut new = NewTenant::named("acme").unwrap();
         new.plan = code;
         let tenant = app.tenants().create(&operator, new).await.unwrap();
@@ -484,6 +480,30 @@ async fn levels_and_entitlements() {
         assert!(limits.has(ctx, &sso).await.unwrap());
         let other = Entitlement::new("audit").unwrap();
         assert!(!limits.has(ctx, &other).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_decides_on_the_version_and_the_period() {
+    for backed in each_backend().await {
+        let per_period = |hard| Limit::hard(hard).per(LimitWindow::BillingPeriod);
+        let scene = Scene::of(&backed.store, &[(exports(), per_period(3))]).await;
+        let month = Utc.with_ymd_and_hms(2026, 11, 1, 0, 0, 0).unwrap();
+        assert_eq!(scene.usage(&exports()).await.window_start, month);
+        let code = PlanCode::new("pro").unwrap();
+        let new = NewSubscription::to(code.clone());
+        let subscriptions = scene.app.subscriptions();
+        let subscription = subscriptions.start(&scene.ctx, &new).await.unwrap();
+        let interval = Interval::new(IntervalUnit::Month, 1).unwrap();
+        let mut next = PlanDefinition::new(Name::new("Pro").unwrap(), interval);
+        next.limits.insert(exports(), per_period(9));
+        let operator = PlatformContext::system();
+        let catalogue = scene.app.catalogue();
+        catalogue.publish(&operator, &code, &next).await.unwrap();
+        let status = scene.usage(&exports()).await;
+        assert_eq!(status.bounds.hard, Some(3), "{}", backed.name);
+        assert_eq!(status.window_start, subscription.current_period.start());
+        assert_eq!(status.resets_at, Some(subscription.current_period.end()));
     }
 }
 
