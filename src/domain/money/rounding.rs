@@ -38,11 +38,12 @@ impl Rounding {
     /// `None` where the result has more digits than a [`Decimal`] holds.
     ///
     /// ```
-    /// use rust_decimal::dec;
+    /// use rust_decimal::Decimal;
     /// use tenantry::domain::money::Rounding;
     ///
-    /// assert_eq!(Rounding::HalfUp.round(dec!(-2.5), 0), Some(dec!(-3)));
-    /// assert_eq!(Rounding::Ceiling.round(dec!(123.456), -2), Some(dec!(200)));
+    /// let (half, number) = (Decimal::new(-25, 1), Decimal::new(123_456, 3));
+    /// assert_eq!(Rounding::HalfUp.round(half, 0), Some(Decimal::from(-3)));
+    /// assert_eq!(Rounding::Ceiling.round(number, -2), Some(Decimal::from(200)));
     /// ```
     #[must_use]
     pub fn round(self, value: Decimal, places: i32) -> Option<Decimal> {

@@ -12,12 +12,11 @@ use crate::domain::money::{Rounding, mul_div, power, shift};
 /// that were begun.
 ///
 /// ```
-/// use rust_decimal::dec;
 /// use tenantry::domain::{money::Rounding, pricing::UnitConversion};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let thousands = UnitConversion::new(dec!(1000), Rounding::Ceiling, 0)?;
-/// assert_eq!(thousands.convert(dec!(1247))?, dec!(2));
+/// let thousands = UnitConversion::new(1_000.into(), Rounding::Ceiling, 0)?;
+/// assert_eq!(thousands.convert(1_247.into())?, 2.into());
 /// # Ok(())
 /// # }
 /// ```
