@@ -47,10 +47,10 @@ pub(super) struct StripeTable {
 }
 
 impl SubscriptionTable {
-    /// The newest one that is neither over nor still waits for its first payment.
+    /// The newest one that decides on limits.
     pub(super) fn granting(&self) -> Option<&Subscription> {
         let mut rows = self.rows.values().rev().map(|row| &**row);
-        rows.find(|row| !row.status.is_over() && row.status != SubscriptionStatus::Incomplete)
+        rows.find(|row| row.status.sets_limits())
     }
 
     fn get(&self, id: SubscriptionId) -> Option<Subscription> {

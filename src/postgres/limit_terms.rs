@@ -8,6 +8,7 @@ use super::error::corrupt;
 use super::unit::PgTx;
 use crate::domain::catalogue::Entitlement;
 use crate::domain::limits::LimitTerms;
+use crate::domain::subscription::SubscriptionStatus;
 use crate::domain::tenancy::time_zone;
 use crate::domain::text::TextError;
 use crate::domain::time::Period;
@@ -50,6 +51,9 @@ impl PgTx<'_> {
         operation: &'static str,
     ) -> StoreResult<Option<LimitTerms>> {
         let tenant = self.tenant();
+        let decisive = SubscriptionStatus::ALL.into_iter();
+        let decisive = decisive.filter(|status| status.sets_limits());
+        let decisive: Vec<&str> = decisive.map(SubscriptionStatus::as_str).collect();
         let row = sqlx::query_as!(
             TermsRow,
             r#"SELECT t.limits, t.time_zone, v.limits AS "plan_limits?",
@@ -59,7 +63,7 @@ impl PgTx<'_> {
             LEFT JOIN LATERAL (
                 SELECT plan_version_id, current_period_start, current_period_end
                 FROM tenantry.subscriptions
-                WHERE tenant_id = $1 AND ended_at IS NULL AND status <> 'incomplete'
+                WHERE tenant_id = $1 AND status = ANY ($2)
                 ORDER BY id DESC LIMIT 1) s ON true
             LEFT JOIN tenantry.plans p ON p.code = t.plan_type
             LEFT JOIN tenantry.plan_versions v ON v.id = coalesce(s.plan_version_id, (
@@ -67,6 +71,7 @@ impl PgTx<'_> {
                 WHERE n.plan_id = p.id AND n.version = p.version))
             WHERE t.id = $1"#,
             tenant,
+            &decisive as &[&str],
         )
         .fetch_optional(self.session.run(operation)?)
         .await;

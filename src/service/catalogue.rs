@@ -19,7 +19,7 @@ use crate::domain::ids::{PlanVersionId, TenantId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::text::PlanCode;
 use crate::error::{Error, Result};
-use crate::store::{AuditFilter, PlatformUnit, Store, StoreError, StoreErrorKind, Tx, on_conflict};
+use crate::store::{AuditFilter, PlatformUnit, Store, StoreErrorKind, Tx, on_conflict};
 
 /// The newest version of a plan, after it was to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +109,8 @@ impl Catalogue {
             let (plan, version) =
                 Plan::create(plan, version, code.clone(), definition.clone(), now)?;
             let inserted = unit.catalogue().insert(&plan, &version).await;
-            inserted.map_err(raced)?;
+            // It was not there when it was looked for.
+            inserted.map_err(|error| error.as_lost_race(StoreErrorKind::AlreadyExists))?;
             return Ok(Published { version, new: true });
         };
         let newest = newest(unit, &plan).await?;
@@ -165,7 +166,8 @@ impl Catalogue {
             let mut unit = self.store.begin_platform(ctx).await?;
             let plan = locked(&mut *unit, code).await?;
             let version = newest(&mut *unit, &plan).await?;
-            let set = set_price(&mut *unit, &version, price, from).await?;
+            let mut there_are = unit.catalogue().prices(version.id).await?;
+            let set = set_price(&mut *unit, &version, &mut there_are, price, from).await?;
             unit.commit().await?;
             Ok(set)
         })
@@ -259,8 +261,10 @@ impl Catalogue {
                 prices_set: 0,
                 prices_kept: 0,
             };
+            let mut there_are = unit.catalogue().prices(done.version.id).await?;
             for price in &plan.prices {
-                if set_price(unit, &done.version, price, None).await?.new {
+                let set = set_price(unit, &done.version, &mut there_are, price, None).await?;
+                if set.new {
                     done.prices_set += 1;
                 } else {
                     done.prices_kept += 1;
@@ -350,17 +354,8 @@ impl Catalogue {
     }
 }
 
-/// The plan was not there when it was looked for: if it is there now, somebody else was faster.
-fn raced(error: StoreError) -> StoreError {
-    match error.kind() {
-        StoreErrorKind::AlreadyExists => {
-            StoreError::new(StoreErrorKind::Conflict, error.operation()).with_source(error)
-        }
-        _ => error,
-    }
-}
-
-async fn book(tx: &mut dyn Tx, version: PlanVersion) -> Result<PriceBook> {
+/// What a version of a plan costs the unit's own tenant.
+pub(super) async fn book(tx: &mut dyn Tx, version: PlanVersion) -> Result<PriceBook> {
     let prices = tx.plans().prices(version.id).await?;
     let own = tx.price_overrides().all().await?;
     Ok(PriceBook::new(version, prices, own))
@@ -376,10 +371,11 @@ async fn newest(unit: &mut dyn PlatformUnit, plan: &Plan) -> Result<PlanVersion>
     version.ok_or_else(|| Error::not_found("plan", &plan.code))
 }
 
-/// Sets a price of a version whose plan is locked.
+/// Sets a price of a version whose plan is locked, and keeps the list of its prices up to date.
 async fn set_price(
     unit: &mut dyn PlatformUnit,
     version: &PlanVersion,
+    there_are: &mut Vec<Price>,
     given: &DocumentPrice,
     from: Option<DateTime<Utc>>,
 ) -> Result<PriceSet> {
@@ -390,8 +386,7 @@ async fn set_price(
         stripe_price: given.stripe_price.clone(),
         ..Price::new(id, version.id, given.terms.clone(), from, now)
     };
-    let there_are = unit.catalogue().prices(version.id).await?;
-    match new.supersede(&there_are, now)? {
+    match new.supersede(there_are, now)? {
         PriceChange::Nothing(mut price) => {
             if given.stripe_price.is_some() && price.stripe_price != given.stripe_price {
                 price.stripe_price.clone_from(&given.stripe_price);
@@ -402,8 +397,11 @@ async fn set_price(
         PriceChange::Supersede { ended, begun } => {
             if let Some(ended) = ended {
                 unit.catalogue().update_price(&ended).await?;
+                there_are.retain(|price| price.id != ended.id);
+                there_are.push(ended);
             }
             unit.catalogue().insert_price(&begun).await?;
+            there_are.push(begun.clone());
             Ok(PriceSet {
                 price: begun,
                 new: true,

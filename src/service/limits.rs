@@ -291,11 +291,7 @@ impl Limits {
         let tx = &mut *unit;
         authorize(tx, Permission::UsageRead).await?;
         let terms = terms(tx).await?;
-        let mut all = Vec::new();
-        for bounds in terms.all() {
-            all.push(status(tx, &terms, bounds).await?);
-        }
-        Ok(all)
+        statuses(tx, &terms, terms.all()).await
     }
 
     /// Whether the tenant's plan includes this.
@@ -419,21 +415,40 @@ async fn terms(tx: &mut dyn Tx) -> Result<LimitTerms> {
 }
 
 async fn status(tx: &mut dyn Tx, terms: &LimitTerms, bounds: Bounds) -> Result<LimitStatus> {
-    let span = terms.span(&bounds, tx.now());
-    let counter = match CountedBy::of(&bounds.limit) {
-        CountedBy::Rows(rows) => Counter {
-            used: tx.limits().count_rows(rows).await?,
-            reserved: 0,
-        },
-        CountedBy::Usage(_) | CountedBy::Host => {
-            // A window that nobody has opened yet may have usage all the same.
-            let spans = std::slice::from_ref(&span);
-            tx.limits().open(spans).await?;
-            let counters = tx.limits().counters(spans).await?;
-            counters.into_iter().next().unwrap_or_default()
-        }
-    };
-    Ok(LimitStatus::new(bounds, &span, counter))
+    let limit = bounds.limit.clone();
+    let status = statuses(tx, terms, vec![bounds]).await?.into_iter().next();
+    status.ok_or_else(|| Error::not_found("limit", limit))
+}
+
+/// Two statements for all that have counters, and one for each kind of rows.
+async fn statuses(
+    tx: &mut dyn Tx,
+    terms: &LimitTerms,
+    all: Vec<Bounds>,
+) -> Result<Vec<LimitStatus>> {
+    let now = tx.now();
+    let counted = |bounds: &&Bounds| !matches!(CountedBy::of(&bounds.limit), CountedBy::Rows(_));
+    let spans: Vec<LimitSpan> = all
+        .iter()
+        .filter(counted)
+        .map(|bounds| terms.span(bounds, now))
+        .collect();
+    // A window that nobody has opened yet may have usage all the same.
+    tx.limits().open(&spans).await?;
+    let mut counters = tx.limits().counters(&spans).await?.into_iter();
+    let mut statuses = Vec::with_capacity(all.len());
+    for bounds in all {
+        let counter = match CountedBy::of(&bounds.limit) {
+            CountedBy::Rows(rows) => Counter {
+                used: tx.limits().count_rows(rows).await?,
+                reserved: 0,
+            },
+            CountedBy::Usage(_) | CountedBy::Host => counters.next().unwrap_or_default(),
+        };
+        let span = terms.span(&bounds, now);
+        statuses.push(LimitStatus::new(bounds, &span, counter));
+    }
+    Ok(statuses)
 }
 
 fn bounds_or_none(terms: &LimitTerms, limit: &LimitName) -> Result<Bounds> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::access::authorize;
+use super::catalogue::book;
 use super::tenants::must_be_present;
 use crate::domain::access::Permission;
 use crate::domain::catalogue::PriceBook;
@@ -212,7 +213,7 @@ impl Subscriptions {
                 match when {
                     When::PeriodEnd => present.change_plan_at_period_end(&new, now)?,
                     When::Now => {
-                        let old = book(tx, present.plan_version).await?;
+                        let old = book_of_version(tx, present.plan_version).await?;
                         present.change_plan(&old, &new, self.proration, now)?
                     }
                 }
@@ -222,14 +223,14 @@ impl Subscriptions {
                 when: When::PeriodEnd,
             } => present.change_quantity_at_period_end(*quantity, now)?,
             A::ChangeQuantity { quantity, .. } => {
-                let book = book(tx, present.plan_version).await?;
+                let book = book_of_version(tx, present.plan_version).await?;
                 present.change_quantity(&book, *quantity, self.proration, now)?
             }
             A::KeepPlan => present.keep_plan(now)?,
             A::EndTrial => Some(present.end_trial(now)?),
             A::Cancel { credit: false } => present.cancel(now)?,
             A::Cancel { credit: true } => {
-                let book = book(tx, present.plan_version).await?;
+                let book = book_of_version(tx, present.plan_version).await?;
                 present.cancel_with_credit(&book, self.proration, now)?
             }
             A::CancelAtPeriodEnd => present.cancel_at_period_end(now)?,
@@ -531,12 +532,10 @@ async fn write(
 }
 
 /// The prices of a version of a plan as the tenant sees them.
-async fn book(tx: &mut dyn Tx, id: PlanVersionId) -> Result<PriceBook> {
+async fn book_of_version(tx: &mut dyn Tx, id: PlanVersionId) -> Result<PriceBook> {
     let version = tx.plans().version(id).await?;
     let version = version.ok_or_else(|| Error::not_found("plan version", id))?;
-    let prices = tx.plans().prices(id).await?;
-    let own = tx.price_overrides().all().await?;
-    Ok(PriceBook::new(version, prices, own))
+    book(tx, version).await
 }
 
 /// The prices of a version of a plan that can be subscribed to.
@@ -551,5 +550,5 @@ async fn book_of_plan(tx: &mut dyn Tx, code: &PlanCode, number: Option<u32>) -> 
     let version = tx.plans().numbered(code, number).await?;
     let version =
         version.ok_or_else(|| Error::not_found("plan version", format!("{code}/{number}")))?;
-    book(tx, version.id).await
+    book(tx, version).await
 }

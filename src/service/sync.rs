@@ -27,7 +27,7 @@ use crate::domain::outbox::OutboxMessage;
 use crate::domain::text::ExternalId;
 use crate::domain::workflow::Workflow;
 use crate::error::{Error, Result};
-use crate::store::{Attachments, ExecutionUpdate, StoreError, StoreErrorKind, Tx, on_conflict};
+use crate::store::{Attachments, ExecutionUpdate, StoreErrorKind, Tx, on_conflict};
 
 /// What the pipeline does where the host has a choice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -213,11 +213,7 @@ async fn strangers(tx: &mut dyn Tx, reports: &[ExecutionReport]) -> Result<BTree
 /// batch is written, somebody has deleted a workflow in between.
 fn raced(error: impl Into<Error>) -> Error {
     match error.into() {
-        Error::Store(error) if error.kind() == StoreErrorKind::NotFound => {
-            StoreError::new(StoreErrorKind::Conflict, error.operation())
-                .with_source(error)
-                .into()
-        }
+        Error::Store(error) => error.as_lost_race(StoreErrorKind::NotFound).into(),
         other => other,
     }
 }

@@ -71,6 +71,17 @@ impl StoreError {
         self
     }
 
+    /// The error as a lost race, if it is of this kind: for a unit that has looked, and finds when
+    /// it writes that it is no longer so.
+    #[must_use]
+    pub fn as_lost_race(self, kind: StoreErrorKind) -> Self {
+        if self.kind == kind {
+            Self::new(StoreErrorKind::Conflict, self.operation).with_source(self)
+        } else {
+            self
+        }
+    }
+
     /// What kind of failure it was.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {

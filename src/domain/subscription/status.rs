@@ -70,6 +70,13 @@ impl SubscriptionStatus {
         matches!(self, Self::Trialing | Self::Active | Self::PastDue)
     }
 
+    /// Whether it decides on the tenant's limits: it is neither over nor waits for its first
+    /// payment. Of several, the newest decides.
+    #[must_use]
+    pub fn sets_limits(self) -> bool {
+        !self.is_over() && self != Self::Incomplete
+    }
+
     /// Whether there is a transition to the other state: the table of the module's docs.
     #[must_use]
     pub fn may_become(self, to: Self) -> bool {
